@@ -1,0 +1,1 @@
+"""Tradespace: from an ONNX network to a verified bundle."""

@@ -1,0 +1,1 @@
+"""From a chosen point to plain C."""

@@ -1,0 +1,1 @@
+"""Tables and stores; the only SQL."""

@@ -1,0 +1,1 @@
+"""ONNX import, passes and the reference interpreter."""

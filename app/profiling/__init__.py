@@ -1,0 +1,1 @@
+"""Measuring primitives on a device."""

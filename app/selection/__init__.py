@@ -1,0 +1,1 @@
+"""From a graph and its costs to the optimiser's problem, and back."""

@@ -1,0 +1,1 @@
+"""Use cases: they compose the stages; no HTTP, no SQL."""

@@ -1,0 +1,1 @@
+"""C primitives and their thin registry."""

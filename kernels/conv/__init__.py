@@ -1,0 +1,1 @@
+"""Convolution and dense primitives, one .c and one .py each."""

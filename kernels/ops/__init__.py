@@ -1,0 +1,1 @@
+"""Primitives of the other operators, one .c and one .py each."""

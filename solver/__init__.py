@@ -1,0 +1,1 @@
+"""The exact optimiser: options, edges and lifetimes in, proven points out."""
