@@ -1,0 +1,82 @@
+"""The schedule of a chosen point: every C call in order with where its operands lie. Plain data between stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kernels.spec import Attrs, Shape
+
+
+class Region(StrEnum):
+    """Who owns the memory an operand lies in."""
+
+    ARENA = "arena"  # at `offset_bytes` of the arena
+    INPUT = "input"  # the caller's buffer for graph input `index`, row-major, read only
+    OUTPUT = "output"  # the caller's buffer for graph output `index`, row-major
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor's place. `index` counts graph inputs or outputs; it is 0 in the arena."""
+
+    region: Region
+    index: int
+    offset_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One routine call. `label` is for readers: the graph node's name, or what a conversion converts and for whom.
+
+    `weights` and `bias` name constants of the graph. `predicted_ns` is the measured median of this primitive.
+    """
+
+    label: str
+    primitive: str
+    shape: Shape
+    attrs: Attrs
+    inputs: tuple[Operand, ...]
+    output: Operand
+    workspace: Operand | None
+    weights: str | None
+    bias: str | None
+    predicted_ns: int
+
+
+@dataclass(frozen=True)
+class PlannedBuffer:
+    """One line of the memory plan: `size_bytes` at `offset_bytes` during calls [first, last) of the schedule."""
+
+    name: str
+    kind: str  # output, copy, workspace
+    size_bytes: int
+    first: int
+    last: int
+    offset_bytes: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """A graph input or output as the caller sees it: float32, row-major `dims`."""
+
+    name: str
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Everything code generation needs besides the graph's constants.
+
+    `copies` are (input index or output index as Operand, output Operand) pairs copied byte by byte after the last
+    call: graph outputs that are graph inputs, or that name the same tensor twice.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    calls: tuple[Call, ...]
+    buffers: tuple[PlannedBuffer, ...]
+    arena_bytes: int
+    align_bytes: int
+    copies: tuple[tuple[Operand, Operand], ...] = ()
