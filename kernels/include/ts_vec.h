@@ -63,7 +63,7 @@ TS_INLINE void ts_store(float *p, ts_vec v)
 TS_INLINE ts_vec ts_splat(float f)
 {
 #if TS_VL > 1
-    return (ts_vec){0} + f; /* the compilers turn this into one broadcast */
+    return f - (ts_vec){0}; /* one broadcast; f + 0 would need an addition, because -0 + 0 is +0 */
 #else
     return f;
 #endif
