@@ -62,8 +62,15 @@ class Layout(StrEnum):
 
 
 def canonical(layout: Layout, c: int, h: int, w: int) -> Layout:
-    """The one name for a memory order: `hwc` and `chw` coincide when c == 1 or h*w == 1."""
+    """The one name for a memory order, so that equal memory never counts as a conversion.
+
+    A single channel block is `hwc`; `hwc` and whole blocks of single pixels are `chw`; so is one channel.
+    """
+    if layout.block > 1 and c == layout.block:
+        layout = Layout.HWC
     if layout is Layout.HWC and (c == 1 or h * w == 1):
+        return Layout.CHW
+    if layout.block > 1 and h * w == 1 and c % layout.block == 0:
         return Layout.CHW
     return layout
 

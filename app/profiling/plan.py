@@ -1,0 +1,17 @@
+"""What still has to be measured for a graph. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from app.candidates import list_candidates
+from app.costs import CostKey
+from app.graph.ir import Graph
+
+
+def needed_costs(graph: Graph, *, families: Collection[str] | None = None) -> list[CostKey]:
+    """Every cost the optimiser may ask for, without repeats, grouped by shape."""
+    keys = list_candidates(graph, families).cost_keys()
+    shapes = dict.fromkeys(key.shape for key in keys)
+    order = {shape: index for index, shape in enumerate(shapes)}
+    return sorted(keys, key=lambda key: order[key.shape])

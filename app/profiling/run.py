@@ -1,0 +1,124 @@
+"""Measuring costs: interleaved repeats on one pinned core, cold caches, every finished cost reported at once."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.costs import Cost, CostKey
+from app.errors import UserError
+from app.profiling.device import Device
+from app.profiling.statistics import Contender, hopeless, median_ns, quantile_ns
+from kernels import registry
+from kernels.build import BuildError, build_harness
+from kernels.harness import Harness, HarnessError
+
+EVICT_BYTES = {"l3": 4 * 2**20, "dram": 96 * 2**20}
+"""Streamed before each sample. In a running network a layer's weights were last read one inference ago: with a few
+MiB of weights they are out of L2 (1-2 MiB) but still in the last-level cache; with hundreds, in DRAM."""
+
+PILOT_SAMPLES = 2
+ROUNDS = 4
+SAMPLES_PER_ROUND = 3
+GROUP_NS = 400_000_000  # a routine stops collecting samples once it has used this much time
+
+
+@dataclass(frozen=True)
+class MeasureReport:
+    """`measured` costs are new; `cut` of them stopped after the pilot because no front can contain them."""
+
+    measured: int
+    cut: int
+    elapsed_s: float
+
+
+def measure(
+    device: Device,
+    keys: Iterable[CostKey],
+    *,
+    data_dir: Path,
+    on_cost: Callable[[Cost], None],
+    on_progress: Callable[[int, int], None] = lambda completed, total: None,
+    should_cancel: Callable[[], bool] = lambda: False,
+) -> MeasureReport:
+    """Measure `keys` on `device` and hand each finished Cost to `on_cost`.
+
+    Routines that compute the same shape take turns, so a slow phase of the machine hits all of them alike.
+    Stops between turns when `should_cancel` says so; what was handed over stays valid.
+    """
+    keys = list(keys)
+    started = time.monotonic()
+    try:
+        binary = build_harness(device.toolchain, data_dir / "harness", sanitize=False)
+    except BuildError as error:
+        raise UserError("harness-does-not-build", str(error), hint=error.hint) from None
+    measured = cut = 0
+    on_progress(0, len(keys))
+    with Harness(binary, cpu=device.cpu) as harness:
+        for _, group in itertools.groupby(keys, key=lambda key: (key.shape, key.weights_from)):
+            if should_cancel():
+                break
+            costs, group_cut = _measure_group(harness, list(group), should_cancel)
+            for cost in costs:
+                on_cost(cost)
+            measured += len(costs)
+            cut += group_cut
+            on_progress(measured, len(keys))
+    return MeasureReport(measured, cut, time.monotonic() - started)
+
+
+def _measure_group(harness: Harness, keys: list[CostKey], should_cancel: Callable[[], bool]) -> tuple[list[Cost], int]:
+    """All routines of one shape. Returns nothing when cancelled half-way: a half-measured group would be biased."""
+    samples: dict[CostKey, list[int]] = {key: [] for key in keys}
+    for key in keys:
+        if should_cancel():
+            return [], 0
+        samples[key] += _sample(harness, key, PILOT_SAMPLES)
+    cut = hopeless(_contender(key, samples[key]) for key in keys)
+    active = [key for key in keys if key.primitive not in cut]
+    for _ in range(ROUNDS):
+        for key in active:
+            if should_cancel():
+                return [], 0
+            if sum(samples[key]) < GROUP_NS:
+                samples[key] += _sample(harness, key, SAMPLES_PER_ROUND)
+    return [_cost(key, samples[key]) for key in keys], len(cut)
+
+
+def _sample(harness: Harness, key: CostKey, count: int) -> tuple[int, ...]:
+    try:
+        return harness.time(
+            registry.get(key.primitive),
+            key.parsed_shape,
+            samples=count,
+            evict_bytes=EVICT_BYTES[key.weights_from],
+            max_ns=GROUP_NS,
+        )
+    except HarnessError as error:
+        raise UserError(
+            "measurement-failed", str(error), hint="run `make check` to see which primitive breaks its contract"
+        ) from None
+
+
+def _contender(key: CostKey, samples_ns: list[int]) -> Contender:
+    primitive, shape = registry.get(key.primitive), key.parsed_shape
+    return Contender(
+        key.primitive,
+        (primitive.in_layout, primitive.out_layout),
+        primitive.workspace_bytes(shape),
+        primitive.weights_bytes(shape),
+        min(samples_ns),
+    )
+
+
+def _cost(key: CostKey, samples_ns: list[int]) -> Cost:
+    return Cost(
+        key=key,
+        samples_ns=tuple(samples_ns),
+        median_ns=median_ns(samples_ns),
+        p10_ns=quantile_ns(samples_ns, 0.1),
+        p90_ns=quantile_ns(samples_ns, 0.9),
+    )

@@ -1,0 +1,54 @@
+"""Robust figures from repeated samples, and the rule that says when more samples are wasted. No I/O, no clock."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+CLEARLY_SLOWER_RATIO = 1.5
+"""A candidate this much slower than one that is no larger in anything gets no further samples. Far outside the
+spread of repeats on a shared machine (10-20 %), so noise cannot cut a candidate that belongs on a front."""
+
+
+def quantile_ns(samples_ns: Sequence[int], fraction: float) -> int:
+    """Nearest-rank quantile; `fraction` in [0, 1]. Raises ValueError on no samples."""
+    if not samples_ns:
+        raise ValueError("no samples")
+    ordered = sorted(samples_ns)
+    return ordered[min(len(ordered) - 1, max(0, round(fraction * (len(ordered) - 1))))]
+
+
+def median_ns(samples_ns: Sequence[int]) -> int:
+    """Median in integer nanoseconds, rounded down; robust against the few samples an interrupt hits."""
+    return int(statistics.median(samples_ns))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What decides whether a candidate can still matter: its layouts, its sizes and its time so far."""
+
+    name: str
+    layouts: tuple[str, str]
+    workspace_bytes: int
+    weights_bytes: int
+    time_ns: int
+
+
+def hopeless(contenders: Iterable[Contender], ratio: float = CLEARLY_SLOWER_RATIO) -> set[str]:
+    """Names of contenders that another one of the same layouts beats by `ratio` without needing more of anything.
+
+    No front on any memory axis can contain them, whatever the layers around them do.
+    """
+    contenders = list(contenders)
+    return {
+        slow.name
+        for slow in contenders
+        if any(
+            fast.layouts == slow.layouts
+            and fast.workspace_bytes <= slow.workspace_bytes
+            and fast.weights_bytes <= slow.weights_bytes
+            and fast.time_ns * ratio < slow.time_ns
+            for fast in contenders
+        )
+    }
