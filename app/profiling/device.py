@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.errors import UserError
 from kernels.build import BuildError, Toolchain, compiler_identity, host_toolchain
+
+from app.errors import UserError
 
 HOST = "host"
 

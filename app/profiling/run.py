@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernels.build import BuildError, build_harness
+from kernels.harness import Harness, HarnessError
+
 from app.costs import Cost, CostKey
 from app.errors import UserError
 from app.profiling.device import Device
 from app.profiling.statistics import Contender, hopeless, median_ns, quantile_ns
 from kernels import registry
-from kernels.build import BuildError, build_harness
-from kernels.harness import Harness, HarnessError
 
 EVICT_BYTES = {"l3": 4 * 2**20, "dram": 96 * 2**20}
 """Streamed before each sample. In a running network a layer's weights were last read one inference ago: with a few
@@ -41,7 +42,7 @@ def measure(
     *,
     data_dir: Path,
     on_cost: Callable[[Cost], None],
-    on_progress: Callable[[int, int], None] = lambda completed, total: None,
+    on_progress: Callable[[int, int], None] = lambda _completed, _total: None,
     should_cancel: Callable[[], bool] = lambda: False,
 ) -> MeasureReport:
     """Measure `keys` on `device` and hand each finished Cost to `on_cost`.

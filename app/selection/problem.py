@@ -1,0 +1,190 @@
+"""From candidates and costs to the optimiser's problem, and back from its answers to nodes and primitives.
+
+The only bridge between the words of networks and the words of the solver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from app.candidates import Candidates, Link, NodeOption
+from app.costs import CostKey, CostTable, MissingCost
+from app.graph.ir import Node
+from kernels.spec import Layout
+from solver import problem as sp
+
+
+@dataclass(frozen=True)
+class Built:
+    """The problem with the meaning of its indices.
+
+    `operators[i]` is the graph node behind problem node i, or None for a graph input or output; `labels[i]` names it.
+    `options[i]` parallels the problem node's options (empty for inputs and outputs). `links[e]` is behind edge e.
+    """
+
+    problem: sp.Problem
+    candidates: Candidates
+    labels: tuple[str, ...]
+    operators: tuple[Node | None, ...]
+    options: tuple[tuple[NodeOption, ...], ...]
+    links: tuple[Link, ...]
+
+    def index_of(self, node_name: str) -> int:
+        """Problem index of an operator node."""
+        return next(i for i, node in enumerate(self.operators) if node is not None and node.name == node_name)
+
+
+def time_from(costs: CostTable) -> Callable[[CostKey], int]:
+    """The objective: the median of each call. Raises MissingCost on a key without a cost."""
+    return costs.ns
+
+
+def require_costs(candidates: Candidates, costs: CostTable) -> None:
+    """Raise one MissingCost that lists every cost still to be measured."""
+    missing = costs.missing(candidates.cost_keys())
+    if missing:
+        raise MissingCost(missing)
+
+
+def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> Built:
+    """One problem node per graph input, operator and graph output, in execution order.
+
+    A graph output's node follows its producer at once, so a layout change into the caller's buffer frees its source
+    as early as possible. A tensor whose layout serves an output directly is written straight into the caller's buffer
+    and takes no arena.
+    """
+    graph = candidates.graph
+    served = _served_outputs(candidates)
+    nodes: list[sp.Node] = []
+    labels: list[str] = []
+    operators: list[Node | None] = []
+    options: list[tuple[NodeOption, ...]] = []
+    index: dict[tuple[str, str | int], int] = {}
+    links: list[tuple[int, Link]] = []  # (consumer index, link)
+
+    def add(
+        key: tuple[str, str | int],
+        label: str,
+        node: sp.Node,
+        operator: Node | None = None,
+        opts: tuple[NodeOption, ...] = (),
+    ) -> None:
+        index[key] = len(nodes)
+        nodes.append(node)
+        labels.append(label)
+        operators.append(operator)
+        options.append(opts)
+
+    def add_outputs_of(tensor: str) -> None:
+        for link in candidates.links:
+            if link.consumer is None and link.tensor == tensor:
+                free = sp.Option("write", 0, (Layout.CHW,), Layout.CHW)
+                links.append((len(nodes), link))
+                add(
+                    ("output", link.port),
+                    f"output {graph.outputs[link.port]}",
+                    sp.Node(f"output {link.port}", (free,), {Layout.CHW: 0}),
+                )
+
+    for name in graph.inputs:
+        free = sp.Option("read", 0, (), Layout.CHW)
+        add(("tensor", name), f"input {name}", sp.Node(f"input {name}", (free,), {Layout.CHW: 0}))
+        add_outputs_of(name)
+    for node in candidates.nodes:
+        tensor = graph.tensors[node.output]
+        out_bytes: dict[str, int] = {
+            layout: 0 if (node.output, layout) in served else layout.bytes(*tensor.chw)
+            for layout in candidates.layouts_of(node.name)
+        }
+        usable = tuple(o for o in candidates.options[node.name] if o.in_place is None or out_bytes[o.out_layout] > 0)
+        links.extend((len(nodes), link) for link in candidates.links if link.consumer == node.name)
+        add(
+            ("tensor", node.output),
+            node.name,
+            sp.Node(node.name, tuple(_option(candidates, node, o, time_ns) for o in usable), out_bytes),
+            node,
+            usable,
+        )
+        add_outputs_of(node.output)
+
+    links.sort(key=lambda pair: (pair[0], pair[1].port))
+    edges = tuple(
+        sp.Edge(
+            src=index["tensor", link.tensor],
+            dst=consumer,
+            port=link.port if link.consumer is not None else 0,
+            conversions=_conversions(candidates, link, time_ns),
+        )
+        for consumer, link in links
+    )
+    problem = sp.Problem(tuple(nodes), edges)
+    return Built(problem, candidates, tuple(labels), tuple(operators), tuple(options), tuple(link for _, link in links))
+
+
+def _served_outputs(candidates: Candidates) -> Mapping[tuple[str, Layout], int]:
+    """(tensor, layout) pairs that are, byte for byte, a graph output, with the output's index (the first one)."""
+    served: dict[tuple[str, Layout], int] = {}
+    for link in candidates.links:
+        if link.consumer is None and link.producer is not None:
+            for layout in candidates.layouts_of(link.producer):
+                if not link.steps(layout, Layout.CHW):
+                    served.setdefault((link.tensor, layout), link.port)
+    return served
+
+
+def _option(candidates: Candidates, node: Node, option: NodeOption, time_ns: Callable[[CostKey], int]) -> sp.Option:
+    assert node.shape is not None
+    return sp.Option(
+        name=option.primitive.name,
+        time_ns=time_ns(candidates.cost_key(option.primitive, node.shape)),
+        in_layouts=option.in_layouts,
+        out_layout=option.out_layout,
+        workspace_bytes=option.primitive.workspace_bytes(node.shape),
+        weights_bytes=option.primitive.weights_bytes(node.shape),
+        in_place=option.in_place,
+    )
+
+
+def _conversions(
+    candidates: Candidates, link: Link, time_ns: Callable[[CostKey], int]
+) -> dict[tuple[str, str], sp.Conversion]:
+    found: dict[tuple[str, str], sp.Conversion] = {}
+    for have in candidates.layouts_of(link.producer):
+        for want in candidates.layouts_wanted(link):
+            steps = link.steps(have, want)
+            if not steps:
+                found[have, want] = sp.Conversion(0, 0, copies=False)
+                continue
+            found[have, want] = sp.Conversion(
+                time_ns=sum(time_ns(candidates.cost_key(step.primitive, step.shape)) for step in steps),
+                # The last step of a conversion to a graph output writes into the caller's buffer.
+                copy_bytes=0 if link.consumer is None else steps[-1].bytes,
+                workspace_bytes=steps[0].bytes if len(steps) == 2 else 0,
+            )
+    return found
+
+
+def selection_of(built: Built, chosen: Mapping[str, tuple[str, int | None]]) -> sp.Selection:
+    """The selection that runs each operator node with (primitive name, in_place port); KeyError if not offered."""
+    picks: list[int] = []
+    for node, options in zip(built.operators, built.options, strict=True):
+        if node is None:
+            picks.append(0)
+            continue
+        wanted = chosen[node.name]
+        names = [(o.primitive.name, o.in_place) for o in options]
+        if wanted not in names:
+            raise KeyError(f"{node.name}: {wanted[0]}")
+        picks.append(names.index(wanted))
+    return sp.Selection(tuple(picks))
+
+
+def fastest_per_node(built: Built) -> sp.Selection:
+    """Each node's fastest option by itself, as if layout changes were free: the greedy baseline."""
+    return sp.Selection(tuple(_argmin(option.time_ns for option in node.options) for node in built.problem.nodes))
+
+
+def _argmin(values: Iterable[int]) -> int:
+    listed = list(values)
+    return listed.index(min(listed))
