@@ -1,0 +1,244 @@
+"""Talks to the harness binary in a child process: checks one call of a primitive, or times it.
+
+Knows the wire format of harness.c; a crash of one routine is an error of that primitive and shape, not of the caller.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from kernels.spec import F32_BYTES, Array, Attrs, Primitive, Shape
+
+DEFAULT_TIMEOUT_S = 120.0
+
+
+class HarnessError(Exception):
+    """A call crashed, hung or answered nonsense; `primitive` and `shape` name it ("" for the host measurement)."""
+
+    def __init__(self, primitive: str, shape: str, reason: str) -> None:
+        super().__init__(f"{primitive} on {shape}: {reason}" if primitive else reason)
+        self.primitive = primitive
+        self.shape = shape
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one call did. `y` is [m][oh][ow].
+
+    `guards_ok`: no byte beside y and workspace changed. `high_water_bytes`: last workspace byte written, plus one.
+    `deterministic`: different bytes in y and workspace beforehand gave the same y. `padding_zero`: the padding
+    channels of a blocked out-layout are zero.
+    """
+
+    y: Array
+    guards_ok: bool
+    inputs_unmodified: bool
+    deterministic: bool
+    padding_zero: bool
+    high_water_bytes: int
+
+
+@dataclass(frozen=True)
+class HostSpeed:
+    """One core of this machine: FMA rate in GFLOP/s with vectors of `vector_floats`, read GB/s by buffer bytes."""
+
+    vector_floats: int
+    fma_gflops: float
+    read_gb_per_s: dict[int, float]
+    timer_overhead_ns: int
+
+
+class Harness:
+    """The harness binary in a child process, pinned to `cpu` when given; restarted after a crash.
+
+    Use as a context manager, from one thread at a time.
+    """
+
+    def __init__(self, binary: Path, cpu: int | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._binary = binary
+        self._cpu = cpu
+        self._timeout_s = timeout_s
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
+
+    def __enter__(self) -> Harness:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child process, if any."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def check(
+        self,
+        primitive: Primitive,
+        shape: Shape,
+        attrs: Attrs,
+        inputs: Sequence[Array],
+        weights: Array | None = None,
+        bias: Array | None = None,
+        *,
+        in_place: bool = False,
+    ) -> CheckResult:
+        """Run `primitive` twice with exactly its declared workspace and report the output and everything it touched.
+
+        `inputs` are [c][h][w] float32, one per activation input; `weights` and `bias` are in the operator's own order
+        (spec.OPS) and packed here. `in_place` lets y and input 0 be the same memory.
+        """
+        stored = [primitive.in_layout.store(np.asarray(x, np.float32)) for x in inputs]
+        packed = _pack(primitive, shape, "weights", weights)
+        packed_bias = _pack(primitive, shape, "bias", bias)
+        request = f"check {_describe(primitive, shape, attrs)} in_place={int(in_place)}\n".encode()
+        payload = b"".join([request, *(a.tobytes() for a in (*stored, packed, packed_bias))])
+        y_bytes = primitive.out_layout.bytes(*shape.output_dims)
+        answer, raw = self._ask(primitive.name, shape.key(), payload, y_bytes, self._timeout_s)
+        flat = np.frombuffer(raw, np.float32)
+        y = primitive.out_layout.load(flat, *shape.output_dims)
+        # Storing the loaded tensor again writes zeros into the padding channels.
+        padding_zero = bool(np.array_equal(primitive.out_layout.store(y), flat, equal_nan=True))
+        return CheckResult(y=np.array(y), padding_zero=padding_zero, **answer)
+
+    def time(
+        self,
+        primitive: Primitive,
+        shape: Shape,
+        attrs: Attrs | None = None,
+        *,
+        samples: int,
+        evict_bytes: int,
+        max_ns: int,
+    ) -> tuple[int, ...]:
+        """Nanoseconds of single calls, in the order taken; at least one, at most `samples`.
+
+        Before each call a buffer of `evict_bytes` is streamed, so that weights come from beyond the caches that are
+        smaller, then output, workspace and inputs are touched. No further sample starts after `max_ns` in all.
+        """
+        words = _describe(primitive, shape, attrs or Attrs())
+        request = f"time {words} samples={samples} evict_bytes={evict_bytes} max_ns={max_ns}\n".encode()
+        # The last call may start just before max_ns; the default time-out is its allowance.
+        timeout_s = self._timeout_s + max_ns * 1e-9
+        answer, _ = self._ask(primitive.name, shape.key(), request, 0, timeout_s)
+        return tuple(answer["samples_ns"])
+
+    def measure_host(self) -> HostSpeed:
+        """FMA rate and read bandwidth of the pinned core, to explain results with; takes about a second."""
+        answer, _ = self._ask("", "", b"host\n", 0, self._timeout_s)
+        bandwidth = {int(size): rate for size, rate in answer.pop("read_gb_per_s").items()}
+        return HostSpeed(read_gb_per_s=bandwidth, **answer)
+
+    def _ask(
+        self, primitive: str, shape: str, request: bytes, extra_bytes: int, timeout_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        """One request, its JSON answer and the `extra_bytes` that follow it."""
+        child = self._running()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            child.stdin.write(request)
+            child.stdin.flush()
+            raw = self._read(child.stdout, extra_bytes, timeout_s)
+        except TimeoutError:
+            self.close()
+            raise HarnessError(primitive, shape, f"no answer within {timeout_s:.0f} s") from None
+        except (BrokenPipeError, EOFError):
+            reason = self._post_mortem(child)
+            self.close()
+            raise HarnessError(primitive, shape, reason) from None
+        line, _, extra = raw.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer, extra
+
+    def _read(self, stdout: IO[bytes], extra_bytes: int, timeout_s: float) -> bytes:
+        deadline_s = time.monotonic() + timeout_s
+        received = bytearray()
+        wanted: int | None = None
+        while wanted is None or len(received) < wanted:
+            ready, _, _ = select.select([stdout], [], [], max(0.0, deadline_s - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            chunk = os.read(stdout.fileno(), 1 << 20)
+            if not chunk:
+                raise EOFError
+            received += chunk
+            if wanted is None and (end := received.find(b"\n")) >= 0:
+                wanted = end + 1 + extra_bytes
+        return bytes(received)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is not None and self._child.poll() is not None:
+            self.close()
+        if self._child is None:
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
+            # Leak checking needs ptrace, which containers often forbid; routines do not allocate.
+            environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+            self._child = subprocess.Popen(
+                [str(self._binary)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=environment,
+            )
+            if self._cpu is not None:
+                os.sched_setaffinity(self._child.pid, {self._cpu})
+        return self._child
+
+    def _post_mortem(self, child: subprocess.Popen[bytes]) -> str:
+        """Why the child ended: its exit status and what it said."""
+        status = child.wait()
+        assert self._stderr is not None
+        self._stderr.seek(0)
+        said = [line for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip("= ")]
+        ended = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        return f"the routine's process {ended}" + ("".join(f"\n  {line}" for line in said[:12]))
+
+
+def _pack(primitive: Primitive, shape: Shape, which: str, values: Array | None) -> Array:
+    """`values` as the primitive wants them; HarnessError when the packed size is not the declared one."""
+    packing = primitive.packing if which == "weights" else primitive.bias_packing
+    raw = np.zeros(0, np.float32) if values is None else np.asarray(values, np.float32)
+    if raw.size == 0 and packing.elems(shape) == 0:
+        return np.zeros(0, np.float32)
+    packed = packing.pack(shape, raw)
+    if packed.ndim != 1 or packed.dtype != np.float32 or packed.size != packing.elems(shape):
+        reason = f"packed {which} are {packed.dtype}{list(packed.shape)}, declared {packing.elems(shape)} floats"
+        raise HarnessError(primitive.name, shape.key(), reason)
+    return packed
+
+
+def _describe(primitive: Primitive, shape: Shape, attrs: Attrs) -> str:
+    """The words of a request that say what to call and how large everything is."""
+    numbers = [f"{f.name}={float(np.float32(getattr(attrs, f.name))).hex()}" for f in dataclasses.fields(Attrs)]
+    x_elems = [primitive.in_layout.elems(*shape.input_dims(port)) for port in range(shape.n_in)]
+    sizes = (
+        f"x_elems={','.join(map(str, x_elems))}",
+        f"weights_elems={primitive.packing.elems(shape)}",
+        f"bias_elems={primitive.bias_packing.elems(shape)}",
+        f"y_elems={primitive.out_layout.bytes(*shape.output_dims) // F32_BYTES}",
+        f"workspace_bytes={primitive.workspace_bytes(shape)}",
+    )
+    _, *geometry = shape.key().split()
+    return " ".join([primitive.name, *geometry, *numbers, *sizes])
