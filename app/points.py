@@ -30,6 +30,18 @@ class LayerChoice:
 
 
 @dataclass(frozen=True)
+class ConversionChoice:
+    """One layout change a point makes: of `tensor`, for input `port` of `consumer` (a node, or "output NAME")."""
+
+    tensor: str
+    consumer: str
+    port: int
+    primitive: str
+    shape: str  # kernels.spec.Shape.key()
+    time_ns: int
+
+
+@dataclass(frozen=True)
 class PlacedBuffer:
     """A buffer of the arena: `size_bytes` at `offset_bytes` during steps [first, last).
 
@@ -67,6 +79,7 @@ class Point:
     gap: float
     families: dict[str, int]  # family of the convolution primitives -> number of nodes
     layers: tuple[LayerChoice, ...]
+    conversions: tuple[ConversionChoice, ...]  # in execution order
     buffers: tuple[PlacedBuffer, ...]
     steps: tuple[str, ...]  # label of each step, in order: "node" or "convert tensor for node:port"
 
@@ -104,6 +117,7 @@ class Point:
         fields["layers"] = tuple(
             LayerChoice(**(layer | {"conversions": tuple(layer["conversions"])})) for layer in data["layers"]
         )
+        fields["conversions"] = tuple(ConversionChoice(**conversion) for conversion in data["conversions"])
         fields["buffers"] = tuple(PlacedBuffer(**buffer) for buffer in data["buffers"])
         fields["steps"] = tuple(data["steps"])
         return cls(**fields)

@@ -1,0 +1,183 @@
+"""From a stored point back to C calls with operands at offsets. Needs graph and registry; no costs, no solver run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.candidates import ConversionStep, list_candidates
+from app.errors import UserError
+from app.graph.ir import Graph
+from app.points import Point
+from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule
+from app.selection.problem import Built, build_problem, selection_of
+from kernels.spec import Attrs, Layout
+from solver import problem as sp
+
+Place = tuple[str, str, int | None]  # kind, node, port of app.points.PlacedBuffer
+
+
+@dataclass
+class _Writer:
+    """Walks a selection in execution order and writes down calls; keeps where every storage lies."""
+
+    graph: Graph
+    point: Point
+    built: Built
+    selection: sp.Selection
+
+    def __post_init__(self) -> None:
+        self.offsets = {(b.kind, b.node, b.port): b for b in self.point.buffers}
+        self.times = {layer.node: layer for layer in self.point.layers}
+        self.conversion_ns = {(c.consumer, c.port, c.primitive): c.time_ns for c in self.point.conversions}
+        self.storage: dict[int, Operand] = {}
+        self.calls: list[Call] = []
+        self.copies: list[tuple[Operand, Operand]] = []
+        self.call_of_step: list[int] = []  # index of the first call at or after each step
+
+    def option(self, node: int) -> sp.Option:
+        return self.built.problem.nodes[node].options[self.selection.options[node]]
+
+    def arena(self, place: Place, size_bytes: int) -> Operand:
+        return Operand(Region.ARENA, 0, self.offsets[place].offset_bytes, size_bytes)
+
+    def write(self) -> None:
+        edges_of: dict[int, list[int]] = {}
+        for e, edge in enumerate(self.built.problem.edges):
+            edges_of.setdefault(edge.dst, []).append(e)
+        for v in range(len(self.built.problem.nodes)):
+            operands = [self.read(e) for e in edges_of.get(v, [])]
+            self.call_of_step.append(len(self.calls))
+            self.run(v, operands)
+        self.call_of_step.append(len(self.calls))
+
+    def read(self, e: int) -> Operand:
+        """The operand edge `e` delivers, after the conversions it needs."""
+        edge, link = self.built.problem.edges[e], self.built.links[e]
+        have = Layout(self.option(edge.src).out_layout)
+        want = Layout(self.option(edge.dst).in_layouts[edge.port])
+        steps = link.steps(have, want)
+        source = self.storage[edge.src]
+        if not steps:
+            return source
+        self.call_of_step.append(len(self.calls))
+        consumer = self.built.labels[edge.dst]
+        for number, step in enumerate(steps):
+            last = number == len(steps) - 1
+            size_bytes = step.bytes
+            if not last:
+                target = self.arena(("workspace", consumer, edge.port), size_bytes)
+            elif link.consumer is None:
+                target = Operand(Region.OUTPUT, link.port, 0, size_bytes)
+            else:
+                target = self.arena(("copy", consumer, edge.port), size_bytes)
+            time_ns = self.conversion_ns[consumer, edge.port, step.primitive.name]
+            self.calls.append(_conversion_call(step, source, target, f"{link.tensor} for {consumer}", time_ns))
+            source = target
+        return source
+
+    def run(self, v: int, operands: list[Operand]) -> None:
+        node, label = self.built.operators[v], self.built.labels[v]
+        if node is None:
+            self.pass_through(v, operands)
+            return
+        assert node.shape is not None
+        option = self.built.options[v][self.selection.options[v]]
+        size_bytes = option.out_layout.bytes(*node.shape.output_dims)
+        if option.in_place is not None:
+            output = operands[option.in_place]
+        elif self.built.problem.nodes[v].out_bytes[option.out_layout] == 0:
+            output = Operand(Region.OUTPUT, self.served_output(v, option.out_layout), 0, size_bytes)
+        else:
+            output = self.arena(("output", label, None), size_bytes)
+        workspace_bytes = option.primitive.workspace_bytes(node.shape)
+        if option.in_place == 1:
+            operands = operands[::-1]  # the operator commutes; the routine overwrites its first operand
+        self.storage[v] = output
+        self.calls.append(
+            Call(
+                label=label,
+                primitive=option.primitive.name,
+                shape=node.shape,
+                attrs=node.attrs,
+                inputs=tuple(operands),
+                output=output,
+                workspace=self.arena(("workspace", label, None), workspace_bytes) if workspace_bytes else None,
+                weights=node.weights,
+                bias=node.bias,
+                predicted_ns=self.times[label].time_ns,
+            )
+        )
+
+    def pass_through(self, v: int, operands: list[Operand]) -> None:
+        """A graph input stands for the caller's buffer; a graph output is copied if nothing wrote it directly."""
+        if not operands:
+            index = next(i for i, name in enumerate(self.graph.inputs) if f"input {name}" == self.built.labels[v])
+            c, h, w = self.graph.tensors[self.graph.inputs[index]].chw
+            self.storage[v] = Operand(Region.INPUT, index, 0, Layout.CHW.bytes(c, h, w))
+            return
+        link = next(link for e, link in zip(self.built.problem.edges, self.built.links, strict=True) if e.dst == v)
+        target = Operand(Region.OUTPUT, link.port, 0, operands[0].size_bytes)
+        if operands[0] != target:
+            self.copies.append((operands[0], target))
+
+    def served_output(self, v: int, layout: Layout) -> int:
+        """The graph output that node `v` writes directly: the first one that is its result byte for byte."""
+        for edge, link in zip(self.built.problem.edges, self.built.links, strict=True):
+            if edge.src == v and link.consumer is None and not link.steps(layout, Layout.CHW):
+                return link.port
+        raise AssertionError("zero out_bytes without a graph output")
+
+    def buffers(self) -> Iterator[PlannedBuffer]:
+        for buffer in self.point.buffers:
+            port = "" if buffer.port is None else f":{buffer.port}"
+            yield PlannedBuffer(
+                name=f"{buffer.node}{port} {buffer.kind}",
+                kind=buffer.kind,
+                size_bytes=buffer.size_bytes,
+                first=self.call_of_step[buffer.first],
+                last=self.call_of_step[buffer.last],
+                offset_bytes=buffer.offset_bytes,
+            )
+
+
+def make_schedule(graph: Graph, point: Point) -> Schedule:
+    """The calls of `point` on `graph`.
+
+    Raises UserError `point-stale` when the registry no longer offers a primitive the point uses.
+    """
+    built = build_problem(list_candidates(graph), lambda _key: 0)
+    try:
+        selection = selection_of(built, {layer.node: (layer.primitive, layer.in_place) for layer in point.layers})
+    except KeyError as error:
+        raise UserError(
+            "point-stale",
+            f"point {point.id} uses a primitive that is no longer offered: {error.args[0]}",
+            hint="trace the front again",
+        ) from None
+    writer = _Writer(graph, point, built, selection)
+    writer.write()
+    return Schedule(
+        inputs=tuple(Port(name, graph.tensors[name].dims) for name in graph.inputs),
+        outputs=tuple(Port(name, graph.tensors[name].dims) for name in graph.outputs),
+        calls=tuple(writer.calls),
+        buffers=tuple(writer.buffers()),
+        arena_bytes=point.arena_bytes,
+        align_bytes=built.problem.align_bytes,
+        copies=tuple(writer.copies),
+    )
+
+
+def _conversion_call(step: ConversionStep, source: Operand, target: Operand, label: str, time_ns: int) -> Call:
+    return Call(
+        label=f"convert {label}",
+        primitive=step.primitive.name,
+        shape=step.shape,
+        attrs=Attrs(),
+        inputs=(source,),
+        output=target,
+        workspace=None,
+        weights=None,
+        bias=None,
+        predicted_ns=time_ns,
+    )
