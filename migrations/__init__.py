@@ -1,0 +1,1 @@
+"""Alembic migrations, applied by the program itself when it opens a database."""
