@@ -1,0 +1,163 @@
+"""From the optimiser's selections to points: names, figures, spread, offsets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from solver.arena import place
+
+from app.costs import Cost, CostTable
+from app.points import ConversionChoice, LayerChoice, PlacedBuffer, Point
+from app.selection.problem import Built
+from kernels.spec import Layout
+from solver import problem as sp
+from solver.evaluate import Lifetimes, evaluate_lifetimes, lifetimes
+
+_KINDS = {
+    sp.BufferKind.OUTPUT: "output",
+    sp.BufferKind.COPY: "copy",
+    sp.BufferKind.WORKSPACE: "workspace",
+    sp.BufferKind.CONVERSION_WORKSPACE: "workspace",
+}
+
+
+def point_from(built: Built, costs: CostTable, selection: sp.Selection, *, proven: bool, bound_ns: int) -> Point:
+    """The point of a selection, with every buffer placed. `bound_ns` is a proven lower bound of its latency."""
+    lived = lifetimes(built.problem, selection)
+    figures = evaluate_lifetimes(built.problem, selection, lived)
+    placed = place(lived.buffers, built.problem.align_bytes)
+    layers = tuple(_layers(built, costs, selection))
+    conversions = tuple(_conversions(built, costs, selection))
+    of_layer: dict[str, list[ConversionChoice]] = {}
+    for conversion in conversions:
+        of_layer.setdefault(conversion.consumer, []).append(conversion)
+    layers = tuple(_with_conversions(layer, of_layer.get(layer.node, [])) for layer in layers)
+    p10_ns, p90_ns = _spread(built, costs, selection, figures.time_ns)
+    return Point(
+        id=point_id(layers),
+        latency_ns=figures.time_ns,
+        p10_ns=p10_ns,
+        p90_ns=p90_ns,
+        arena_bytes=placed.arena_bytes,
+        peak_bytes=figures.arena_bytes,
+        workspace_bytes=figures.workspace_bytes,
+        weights_bytes=figures.weights_bytes,
+        proven=proven,
+        bound_ns=bound_ns,
+        gap=(figures.time_ns - bound_ns) / figures.time_ns if figures.time_ns else 0.0,
+        families=dict(sorted(Counter(layer.family for layer in layers if layer.op == "conv").items())),
+        layers=layers,
+        conversions=conversions,
+        buffers=tuple(_buffer(built, placement) for placement in placed.placements),
+        steps=_step_labels(built, lived),
+    )
+
+
+def point_id(layers: tuple[LayerChoice, ...]) -> str:
+    """`pt_` and 16 hex digits over (node, primitive, in-place port): the same choice keeps its id across sweeps."""
+    text = json.dumps([[layer.node, layer.primitive, layer.in_place] for layer in layers])
+    return "pt_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[LayerChoice]:
+    for v, node in enumerate(built.operators):
+        if node is None:
+            continue
+        assert node.shape is not None
+        option = built.options[v][selection.options[v]]
+        primitive = option.primitive
+        cost = costs[built.candidates.cost_key(primitive, node.shape)]
+        yield LayerChoice(
+            node=node.name,
+            op=node.op,
+            shape=node.shape.key(),
+            primitive=primitive.name,
+            family=primitive.family,
+            variant=primitive.variant,
+            in_layout=primitive.in_layout,
+            out_layout=primitive.out_layout,
+            in_place=option.in_place,
+            time_ns=cost.median_ns,
+            p10_ns=cost.p10_ns,
+            p90_ns=cost.p90_ns,
+            workspace_bytes=primitive.workspace_bytes(node.shape),
+            weights_bytes=primitive.weights_bytes(node.shape),
+            conversions=(),
+            conversion_ns=0,
+        )
+
+
+def _with_conversions(layer: LayerChoice, conversions: list[ConversionChoice]) -> LayerChoice:
+    return LayerChoice(
+        **{
+            **layer.__dict__,
+            "conversions": tuple(c.primitive for c in conversions),
+            "conversion_ns": sum(c.time_ns for c in conversions),
+        }
+    )
+
+
+def _conversions(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[ConversionChoice]:
+    nodes = built.problem.nodes
+    for edge, link in zip(built.problem.edges, built.links, strict=True):
+        have = nodes[edge.src].options[selection.options[edge.src]].out_layout
+        want = nodes[edge.dst].options[selection.options[edge.dst]].in_layouts[edge.port]
+        for step in link.steps(Layout(have), Layout(want)):
+            key = built.candidates.cost_key(step.primitive, step.shape)
+            yield ConversionChoice(
+                tensor=link.tensor,
+                consumer=built.labels[edge.dst],
+                port=edge.port,
+                primitive=step.primitive.name,
+                shape=step.shape.key(),
+                time_ns=costs.ns(key),
+            )
+
+
+def _spread(built: Built, costs: CostTable, selection: sp.Selection, latency_ns: int) -> tuple[int, int]:
+    """p10 and p90 of the sum, taking the calls' deviations as independent: root of the sum of squares."""
+    below = above = 0.0
+    for cost in _used_costs(built, costs, selection):
+        below += (cost.median_ns - cost.p10_ns) ** 2
+        above += (cost.p90_ns - cost.median_ns) ** 2
+    return latency_ns - math.isqrt(int(below)), latency_ns + math.isqrt(int(above))
+
+
+def _used_costs(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[Cost]:
+    for v, node in enumerate(built.operators):
+        if node is not None and node.shape is not None:
+            option = built.options[v][selection.options[v]]
+            yield costs[built.candidates.cost_key(option.primitive, node.shape)]
+
+
+def _buffer(built: Built, placement: sp.Placement) -> PlacedBuffer:
+    buffer = placement.buffer
+    if buffer.kind in (sp.BufferKind.COPY, sp.BufferKind.CONVERSION_WORKSPACE):
+        edge = built.problem.edges[buffer.index]
+        node, port = built.labels[edge.dst], edge.port
+    else:
+        node, port = built.labels[buffer.index], None
+    return PlacedBuffer(
+        kind=_KINDS[buffer.kind],
+        node=node,
+        port=port,
+        size_bytes=buffer.size_bytes,
+        first=buffer.first,
+        last=buffer.last,
+        offset_bytes=placement.offset_bytes,
+    )
+
+
+def _step_labels(built: Built, lived: Lifetimes) -> tuple[str, ...]:
+    labels = []
+    for step in lived.steps:
+        if step.edge is None:
+            labels.append(built.labels[step.node])
+        else:
+            edge, link = built.problem.edges[step.edge], built.links[step.edge]
+            labels.append(f"convert {link.tensor} for {built.labels[edge.dst]}:{edge.port}")
+    return tuple(labels)
