@@ -1,1 +1,1 @@
-"""Long work in worker processes."""
+"""Running jobs: worker processes here, or elsewhere through a Dask scheduler. The jobs table is the truth."""
