@@ -23,6 +23,14 @@
 #pragma STDC FP_CONTRACT ON
 #elif defined(__GNUC__)
 #pragma GCC optimize("fp-contract=fast")
+#if defined(__arm__) || defined(__aarch64__)
+/* The scheduler before register allocation lengthens live ranges and spills the accumulators. */
+#pragma GCC optimize("no-schedule-insns")
+#endif
+#if defined(__arm__) && defined(__ARM_NEON)
+/* ARMv7 NEON flushes denormals, so gcc vectorises floats only when told that this is allowed. */
+#pragma GCC optimize("unsafe-math-optimizations", "no-associative-math")
+#endif
 #endif
 
 #if defined(__AVX512F__)
@@ -46,8 +54,10 @@ typedef float ts_vec;
 
 #if defined(__GNUC__) || defined(__clang__)
 #define TS_INLINE static inline __attribute__((always_inline))
+#define TS_ONCE static __attribute__((noinline)) /* one body shared by all callers, not a copy in each */
 #else
 #define TS_INLINE static inline
+#define TS_ONCE static
 #endif
 
 TS_INLINE ts_vec ts_load(const float *p)
@@ -99,17 +109,39 @@ TS_INLINE ts_vec ts_min(ts_vec a, ts_vec b)
 #endif
 }
 
-/* lo and hi are splats; a vector holding NaN is not clamped to a number silently: comparisons are false, lo is taken. */
+/* lo and hi are splats. NaN stays NaN, as in ts_clamp: every comparison with it is false and picks v. */
 TS_INLINE ts_vec ts_clamp_vec(ts_vec v, ts_vec lo, ts_vec hi)
 {
-    return ts_min(ts_max(v, lo), hi);
+    return ts_min(hi, ts_max(lo, v));
+}
+
+/* First n floats in pieces of fixed size, so that no library call is made. 0 <= n < 16. */
+TS_INLINE void ts_copy_few(float *to, const float *from, int32_t n)
+{
+    if (n & 8) {
+        memcpy(to, from, 8 * sizeof(float));
+        to += 8;
+        from += 8;
+    }
+    if (n & 4) {
+        memcpy(to, from, 4 * sizeof(float));
+        to += 4;
+        from += 4;
+    }
+    if (n & 2) {
+        memcpy(to, from, 2 * sizeof(float));
+        to += 2;
+        from += 2;
+    }
+    if (n & 1)
+        *to = *from;
 }
 
 /* First n lanes, 0 <= n < TS_VL; the others are zero. Reads and writes exactly n floats. */
 TS_INLINE ts_vec ts_load_part(const float *p, int32_t n)
 {
     float lanes[TS_VL] = {0};
-    memcpy(lanes, p, (size_t)n * sizeof(float));
+    ts_copy_few(lanes, p, n);
     return ts_load(lanes);
 }
 
@@ -117,7 +149,7 @@ TS_INLINE void ts_store_part(float *p, ts_vec v, int32_t n)
 {
     float lanes[TS_VL];
     ts_store(lanes, v);
-    memcpy(p, lanes, (size_t)n * sizeof(float));
+    ts_copy_few(p, lanes, n);
 }
 
 #endif

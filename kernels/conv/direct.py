@@ -1,0 +1,48 @@
+"""Direct convolution: the blocked tiles, the planar form for chw, and the plain loops every other routine is held to."""
+
+from __future__ import annotations
+
+from kernels.conv.panels import conv_packing
+from kernels.spec import AS_IS, Layout, Primitive
+
+CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
+TILE_HEADERS = ("include/ts.h", "include/ts_direct.h", "include/ts_tile.h", "include/ts_vec.h")
+
+TILES = ((1, 6), (2, 7), (2, 12), (3, 8), (4, 6))
+"""(blocks of 16 output channels, output pixels) per register tile: the ones that won layers in the design study."""
+
+_SAME = ((CHW, HWC), (CHW, CHW16C), (HWC, HWC), (CHW16C, CHW16C))
+_CROSSING = ((HWC, CHW16C), (CHW16C, HWC))
+
+
+def _tiled(widest: int, pixels: int) -> tuple[Primitive, ...]:
+    return tuple(
+        Primitive(
+            "conv",
+            "direct",
+            i,
+            o,
+            f"conv/direct_b{widest}p{pixels}.c",
+            cite="Georganas et al. 2018, Anatomy of high-performance deep learning convolutions; Dukhan 2019",
+            variant=f"b{widest}p{pixels}",
+            packing=conv_packing(widest),
+            headers=TILE_HEADERS,
+        )
+        for i, o in (_SAME + _CROSSING if (widest, pixels) == (3, 8) else _SAME)
+    )
+
+
+PRIMITIVES = (
+    *(p for tile in TILES for p in _tiled(*tile)),
+    Primitive(
+        "conv",
+        "direct",
+        CHW,
+        CHW,
+        "conv/direct_plain.c",
+        cite="ONNX operator Conv, by its definition",
+        variant="plain",
+        packing=AS_IS,
+        headers=("include/ts.h",),
+    ),
+)

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Direct convolution, panels of 2 x 16 output channels by 12 pixels.
+ */
+#define TS_NB 2
+#define TS_MR 12
+#define TS_TAPS 1
+#include "ts_direct.h"
+
+TS_DIRECT(conv_direct_b2p12_chw_hwc_f32, TS_CHW, TS_HWC)
+TS_DIRECT(conv_direct_b2p12_chw_chw16c_f32, TS_CHW, TS_CHW16C)
+TS_DIRECT(conv_direct_b2p12_hwc_hwc_f32, TS_HWC, TS_HWC)
+TS_DIRECT(conv_direct_b2p12_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C)

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Direct convolution, panels of 3 x 16 output channels by 8 pixels.
+ */
+#define TS_NB 3
+#define TS_MR 8
+#define TS_TAPS 1
+#include "ts_direct.h"
+
+TS_DIRECT(conv_direct_b3p8_chw_hwc_f32, TS_CHW, TS_HWC)
+TS_DIRECT(conv_direct_b3p8_chw_chw16c_f32, TS_CHW, TS_CHW16C)
+TS_DIRECT(conv_direct_b3p8_hwc_hwc_f32, TS_HWC, TS_HWC)
+TS_DIRECT(conv_direct_b3p8_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C)
+TS_DIRECT(conv_direct_b3p8_hwc_chw16c_f32, TS_HWC, TS_CHW16C)
+TS_DIRECT(conv_direct_b3p8_chw16c_hwc_f32, TS_CHW16C, TS_HWC)

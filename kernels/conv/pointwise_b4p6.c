@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Pointwise convolution, panels of 4 x 16 output channels by 6 pixels: one tap, never outside the image.
+ */
+#define TS_NB 4
+#define TS_MR 6
+#define TS_TAPS 0
+#include "ts_direct.h"
+
+TS_DIRECT(conv_pointwise_b4p6_hwc_hwc_f32, TS_HWC, TS_HWC)
+TS_DIRECT(conv_pointwise_b4p6_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C)
