@@ -1,0 +1,275 @@
+"""Prints a plan as the files of a bundle. Pure: no disk but the templates, no clock, no decision about the network."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+
+from app.codegen import manifest, report
+from app.codegen.literals import comment, float_literal, float_rows
+from app.codegen.plan import MAX_REL_ERR, Plan
+from app.codegen.text import bytes_text, dims_text, duration_text, shape_text
+from app.schedule import Call, Operand, Region
+from kernels.spec import F32_BYTES, Attrs, Primitive, Shape
+
+FileData = bytes | memoryview
+"""Contents of a file; a memoryview where a copy would be hundreds of megabytes."""
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("app.codegen"),
+    undefined=jinja2.StrictUndefined,
+    autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters["comment"] = comment
+_TEMPLATES.filters["bytes"] = bytes_text
+
+
+@dataclass(frozen=True)
+class PrintedCall:
+    """One call as text: expressions for C, words for comments and the report."""
+
+    number: int
+    label: str
+    summary: str
+    primitive: str
+    expected: str
+    share: str
+    workspace_text: str
+    weights_text: str
+    operands: tuple[str, ...]
+    parts: tuple[int, ...]
+    fields: tuple[str, ...]
+    inputs: tuple[str, ...]
+    weights: str
+    bias: str
+    output: str
+    workspace: str
+
+
+def emit(plan: Plan) -> dict[str, FileData]:
+    """Every file of the bundle by its path below `<prefix>/`; the same plan gives the same bytes."""
+    prefix = plan.prefix
+    context = _context(plan)
+    files: dict[str, FileData] = {}
+
+    def render(path: str, template: str) -> None:
+        files[path] = _TEMPLATES.get_template(f"{template}.j2").render(context).encode()
+
+    render(f"{prefix}.h", "net.h")
+    render(f"{prefix}.c", "net.c")
+    if plan.weights.data.nbytes:
+        if plan.weights_are_binary:
+            files[f"{prefix}_weights.bin"] = plan.weights.data
+            files[f"{prefix}_weights.S"] = _blob_stub(f"{prefix}_weights", plan.weights.data.nbytes)
+        else:
+            render(f"{prefix}_weights.c", "weights.c")
+    render("kernels/ts_config.h", "ts_config.h")
+    for source in plan.sources:
+        files[source.path] = source.text
+    vectors = b"".join(values.tobytes() for v in plan.vectors for values in (*v.inputs, *v.outputs))
+    files["test/vectors.bin"] = vectors
+    files["test/vectors.S"] = _blob_stub(f"{prefix}_test_vectors", len(vectors), file="vectors.bin")
+    render("test/test_main.c", "test_main.c")
+    for name in ("Makefile", "CMakeLists.txt", "README.md", "LICENSE", "report.html"):
+        render(name, name)
+    files["memory_plan.csv"] = _memory_plan(plan)
+    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
+    files["manifest.json"] = manifest.render(plan, hashes)
+    return files
+
+
+def _context(plan: Plan) -> dict[str, Any]:
+    """Everything the templates may print."""
+    schedule, origin = plan.schedule, plan.provenance
+    calls = [
+        _printed(plan, number, call, primitive)
+        for number, (call, primitive) in enumerate(zip(schedule.calls, plan.primitives, strict=True), 1)
+    ]
+    inputs = [
+        {"parameter": parameter, "name": port.name, "dims": dims_text(port.dims), "elems": math.prod(port.dims)}
+        for parameter, port in zip(plan.input_names, schedule.inputs, strict=True)
+    ]
+    outputs = [
+        {"parameter": parameter, "name": port.name, "dims": dims_text(port.dims), "elems": math.prod(port.dims)}
+        for parameter, port in zip(plan.output_names, schedule.outputs, strict=True)
+    ]
+    operands = [o for c in schedule.calls for o in (*c.inputs, c.output, *([c.workspace] if c.workspace else []))]
+    weights_bytes = plan.weights.data.nbytes
+    weights_file = (
+        f"{plan.prefix}_weights.{'S' if plan.weights_are_binary else 'c'}" if weights_bytes else ""
+    )  # what a build compiles
+    sources = [f"{plan.prefix}.c", *([weights_file] if weights_file else [])]
+    sources += sorted(source.path for source in plan.sources if source.path.endswith(".c"))
+    library_blobs = [(f"{plan.prefix}_weights.S", f"{plan.prefix}_weights.bin")] if plan.weights_are_binary else []
+    return {
+        "prefix": plan.prefix,
+        "P": plan.prefix.upper(),
+        "graph_name": plan.graph_name,
+        "version": origin.generator_version,
+        "model_name": origin.model_name,
+        "model_sha256": origin.model_sha256,
+        "device": origin.device,
+        "compiler": " ".join((origin.compiler, *origin.flags)),
+        "point_id": origin.point_id,
+        "optimality": _optimality(plan),
+        "predicted": duration_text(plan.predicted_ns),
+        "conversions": duration_text(plan.conversions_ns),
+        "arena_bytes": schedule.arena_bytes,
+        "align_bytes": schedule.align_bytes,
+        "workspace_bytes": plan.workspace_bytes,
+        "weights_bytes": weights_bytes,
+        "weights_elems": weights_bytes // F32_BYTES,
+        "io_bytes": plan.io_bytes,
+        "inputs": inputs,
+        "outputs": outputs,
+        "parameters": [f"const float *{name}" for name in plan.input_names]
+        + [f"float *{name}" for name in plan.output_names],
+        "parameter_names": [*plan.input_names, *plan.output_names],
+        "run_arguments": [f"in[{i}]" for i in range(len(inputs))]
+        + [f"results[{o}] + GUARD_ELEMS" for o in range(len(outputs))],
+        "routines": sorted({primitive.name for primitive in plan.primitives}),
+        "uses_arena": any(o.region is Region.ARENA for o in operands),
+        "uses_weights": any(place is not None for places in plan.weights.places for place in places),
+        "calls": calls,
+        "copies": [
+            {"source": _pointer(plan, a), "target": _pointer(plan, b), "size_bytes": a.size_bytes}
+            for a, b in schedule.copies
+        ],
+        "has_infinity": any(not math.isfinite(v) for v in _extremes(plan)),
+        "items": _weight_items(plan) if weights_bytes and not plan.weights_are_binary else [],
+        "vectors": len(plan.vectors),
+        "max_rel_err": f"{MAX_REL_ERR:.0e}",
+        "needs_libm": plan.needs_libm,
+        "weights_file": weights_file,
+        "weights_are_binary": plan.weights_are_binary,
+        "library_sources": sources,
+        "library_blobs": library_blobs,
+        "objects": [source.rsplit(".", 1)[0] + ".o" for source in sources],
+        "blobs": [
+            (stub.replace(".S", ".o"), data) for stub, data in (*library_blobs, ("test/vectors.S", "test/vectors.bin"))
+        ],
+        "boxes": report.boxes(schedule),
+        "picture": report.PICTURE,
+    }
+
+
+def _printed(plan: Plan, number: int, call: Call, primitive: Primitive) -> PrintedCall:
+    weights, bias = plan.weights.places[number - 1]
+    weights_bytes = primitive.weights_bytes(call.shape)
+    operands = [
+        f"in  {_place(plan, operand)}: {dims_text(call.shape.input_dims(port))} {primitive.in_layout}"
+        for port, operand in enumerate(call.inputs)
+    ]
+    operands.append(f"out {_place(plan, call.output)}: {dims_text(call.shape.output_dims)} {primitive.out_layout}")
+    if call.workspace:
+        operands.append(f"workspace {_place(plan, call.workspace)}")
+    return PrintedCall(
+        number=number,
+        label=call.label,
+        summary=shape_text(call.shape),
+        primitive=primitive.name,
+        expected=duration_text(call.predicted_ns),
+        share=f"{100 * call.predicted_ns / max(1, plan.predicted_ns):.1f} %",
+        workspace_text=bytes_text(call.workspace.size_bytes) if call.workspace else "",
+        weights_text=bytes_text(weights_bytes) if weights_bytes else "",
+        operands=tuple(operands),
+        parts=call.shape.parts,
+        fields=_shape_fields(call.shape, call.attrs),
+        inputs=tuple(_pointer(plan, operand) for operand in call.inputs),
+        weights="NULL" if weights is None else f"w + {weights // F32_BYTES}",
+        bias="NULL" if bias is None else f"w + {bias // F32_BYTES}",
+        output=_pointer(plan, call.output),
+        workspace=_pointer(plan, call.workspace) if call.workspace else "NULL",
+    )
+
+
+def _pointer(plan: Plan, operand: Operand) -> str:
+    """The C expression of an operand's first float."""
+    offset = operand.offset_bytes // F32_BYTES
+    return (
+        f"{_region(plan, operand)} + {offset}" if offset or operand.region is Region.ARENA else _region(plan, operand)
+    )
+
+
+def _region(plan: Plan, operand: Operand) -> str:
+    """The C variable of an operand's region."""
+    if operand.region is Region.ARENA:
+        return "a"
+    return (plan.input_names if operand.region is Region.INPUT else plan.output_names)[operand.index]
+
+
+def _place(plan: Plan, operand: Operand) -> str:
+    """The bytes an operand occupies, for a comment."""
+    region = "arena" if operand.region is Region.ARENA else _region(plan, operand)
+    return f"{region} bytes {operand.offset_bytes}..{operand.offset_bytes + operand.size_bytes - 1}"
+
+
+def _shape_fields(s: Shape, attrs: Attrs) -> tuple[str, ...]:
+    """Designated initialisers of struct ts_shape, a line per group; what is zero in C is left out."""
+    groups = [
+        [(name, getattr(s, name)) for name in ("c", "h", "w", "m", "oh", "ow")],
+        [(name, getattr(s, name)) for name in ("kh", "kw", "stride_h", "stride_w", "pad_t", "pad_l", "pad_b", "pad_r")],
+        [(name, getattr(s, name)) for name in ("dilation_h", "dilation_w", "group", "axis", "count_include_pad")]
+        + [("n_in", s.n_in)],
+    ]
+    lines = [", ".join(f".{name} = {value}" for name, value in group if value) for group in groups]
+    triples = [(name, getattr(s, name)) for name in ("start", "step", "perm")]
+    words = [".parts = parts"] if s.parts else []
+    words += [f".{name} = {{{', '.join(map(str, triple))}}}" for name, triple in triples if any(triple)]
+    lines.append(", ".join(words))
+    words = [f".lo = {float_literal(attrs.lo)}", f".hi = {float_literal(attrs.hi)}"]
+    words += [
+        f".{name} = {float_literal(value)}"
+        for name, value in (("alpha", attrs.alpha), ("beta", attrs.beta), ("gamma", attrs.gamma))
+        if value
+    ]
+    lines.append(", ".join(words))
+    return tuple(f"{line}," for line in lines if line)
+
+
+def _extremes(plan: Plan) -> tuple[float, float]:
+    floats = plan.weights.floats
+    return (float(floats.min()), float(floats.max())) if floats.size else (0.0, 0.0)
+
+
+def _weight_items(plan: Plan) -> list[dict[str, Any]]:
+    floats = plan.weights.floats
+    items = []
+    for item in plan.weights.items:
+        first, elems = item.offset_bytes // F32_BYTES, item.size_bytes // F32_BYTES
+        rows = float_rows(floats[first : first + elems])
+        items.append({"offset_elems": first, "elems": elems, "users": item.users, "rows": rows})
+    return items
+
+
+def _optimality(plan: Plan) -> str:
+    origin = plan.provenance
+    if origin.proven:
+        return f"proven fastest for its {origin.memory_axis} memory"
+    return f"not proven fastest: lower bound {duration_text(origin.bound_ns)}, gap {100 * origin.gap:.2f} %"
+
+
+def _blob_stub(symbol: str, size_bytes: int, *, file: str | None = None) -> bytes:
+    template = _TEMPLATES.get_template("blob.S.j2")
+    return template.render(symbol=symbol, size_bytes=size_bytes, file=file or f"{symbol}.bin").encode()
+
+
+def _memory_plan(plan: Plan) -> bytes:
+    """MiniMalloc's columns; [lower, upper) counts calls from 0."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "lower", "upper", "size", "offset"))
+    for buffer in plan.schedule.buffers:
+        # The kind in front keeps a spreadsheet from reading a name as a formula.
+        name = comment(f"{buffer.kind} {buffer.name}")
+        writer.writerow((name, buffer.first, buffer.last, buffer.size_bytes, buffer.offset_bytes))
+    return text.getvalue().encode()

@@ -1,0 +1,267 @@
+"""Everything a bundle says, decided and checked, as pure data: `emit` only prints it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from app.codegen.literals import check_prefix, identifiers
+from app.codegen.weights import C_TEXT_LIMIT_BYTES, WeightsBlob, pack_weights
+from app.errors import UserError
+from app.points import Point
+from app.schedule import Call, Operand, Region, Schedule
+from kernels import registry
+from kernels.spec import F32_BYTES, Primitive
+
+FloatArray = npt.NDArray[np.float32]
+
+MAX_REL_ERR = 1e-3
+"""Largest allowed error of a whole network, relative to the largest absolute expected value of an output."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a bundle comes from: what its manifest and report state and `emit` cannot compute.
+
+    `compiler` and `flags` are those of the device the costs were measured on. `bound_ns` is the proven lower bound of
+    the latency at this memory; `proven` says it equals the latency.
+    """
+
+    generator_version: str
+    model_name: str
+    model_sha256: str
+    opset: int | None
+    device: str
+    compiler: str
+    flags: tuple[str, ...]
+    point_id: str
+    memory_axis: str
+    budget_bytes: int | None
+    proven: bool
+    bound_ns: int
+    gap: float
+    families: Mapping[str, int]
+    costs_digest: str
+
+    @classmethod
+    def of_point(
+        cls,
+        point: Point,
+        *,
+        generator_version: str,
+        model_name: str,
+        model_sha256: str,
+        opset: int | None,
+        device: str,
+        compiler: str,
+        flags: Sequence[str],
+        memory_axis: str,
+        budget_bytes: int | None,
+        costs_digest: str,
+    ) -> Provenance:
+        """The provenance of an exported point of a frontier."""
+        return cls(
+            generator_version=generator_version,
+            model_name=model_name,
+            model_sha256=model_sha256,
+            opset=opset,
+            device=device,
+            compiler=compiler,
+            flags=tuple(flags),
+            point_id=point.id,
+            memory_axis=memory_axis,
+            budget_bytes=budget_bytes,
+            proven=point.proven,
+            bound_ns=point.bound_ns,
+            gap=point.gap,
+            families=dict(point.families),
+            costs_digest=costs_digest,
+        )
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One real case: inputs of the network and what the original model answered, in port order, row-major."""
+
+    inputs: tuple[FloatArray, ...]
+    outputs: tuple[FloatArray, ...]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of the kernels folder as it was tested and timed. `path` is its place in the bundle."""
+
+    path: str
+    origin: str  # relative to the kernels folder
+    text: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text, equal to that of the file in the repository."""
+        return hashlib.sha256(self.text).hexdigest()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A bundle before printing. `input_names` and `output_names` are the C parameter names, one per port."""
+
+    prefix: str
+    graph_name: str
+    schedule: Schedule
+    primitives: tuple[Primitive, ...]  # one per call
+    weights: WeightsBlob
+    sources: tuple[SourceFile, ...]
+    source_hashes: Mapping[str, str]  # primitive -> registry.source_hash
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    vectors: tuple[Vector, ...]
+    provenance: Provenance
+
+    @property
+    def weights_are_binary(self) -> bool:
+        """Whether the weights are a .bin file with an assembler stub instead of C text."""
+        return self.weights.data.nbytes > C_TEXT_LIMIT_BYTES
+
+    @property
+    def needs_libm(self) -> bool:
+        """Whether a used primitive calls the mathematical library."""
+        return any(primitive.needs_libm for primitive in self.primitives)
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Largest workspace of any call."""
+        return max((call.workspace.size_bytes for call in self.schedule.calls if call.workspace), default=0)
+
+    @property
+    def io_bytes(self) -> int:
+        """Bytes of the caller's input and output buffers, which are not in the arena."""
+        return F32_BYTES * sum(int(np.prod(port.dims)) for port in (*self.schedule.inputs, *self.schedule.outputs))
+
+    @property
+    def predicted_ns(self) -> int:
+        """Sum of the measured costs of all calls."""
+        return sum(call.predicted_ns for call in self.schedule.calls)
+
+    @property
+    def conversions_ns(self) -> int:
+        """The part of `predicted_ns` spent changing layouts."""
+        return sum(call.predicted_ns for call in self.schedule.calls if call.shape.op == "convert")
+
+
+def make_plan(
+    graph_name: str,
+    constants: Mapping[str, FloatArray],
+    schedule: Schedule,
+    *,
+    prefix: str,
+    vectors: Sequence[tuple[Sequence[FloatArray], Sequence[FloatArray]]],
+    provenance: Provenance,
+) -> Plan:
+    """Decide everything about a bundle; nothing is written.
+
+    `vectors` are (inputs, expected outputs of the original model) pairs, at least one. Raises UserError `bad-prefix`
+    or `reference-not-finite`; ValueError when schedule, constants and primitives contradict each other.
+    """
+    check_prefix(prefix)
+    if not vectors:
+        raise ValueError("a bundle needs at least one test vector: an unverified bundle is never exported")
+    primitives = tuple(registry.get(call.primitive) for call in schedule.calls)
+    for number, (call, primitive) in enumerate(zip(schedule.calls, primitives, strict=True), 1):
+        _check_call(schedule, number, call, primitive)
+    for source, target in schedule.copies:
+        _check_operand(schedule, "copy", source, source.size_bytes)
+        _check_operand(schedule, "copy", target, source.size_bytes)
+    if schedule.arena_bytes % schedule.align_bytes:
+        raise ValueError(f"arena of {schedule.arena_bytes} bytes is not a multiple of {schedule.align_bytes}")
+    # One namespace: inputs and outputs are parameters of the same function, beside its locals.
+    names = identifiers(
+        [port.name for port in (*schedule.inputs, *schedule.outputs)], taken=("n", "a", "w", "s", "x", "parts", prefix)
+    )
+    return Plan(
+        prefix=prefix,
+        graph_name=graph_name,
+        schedule=schedule,
+        primitives=primitives,
+        weights=pack_weights(schedule.calls, constants),
+        sources=_sources(primitives),
+        source_hashes={p.name: registry.source_hash(p.name) for p in primitives},
+        input_names=names[: len(schedule.inputs)],
+        output_names=names[len(schedule.inputs) :],
+        vectors=tuple(_vector(schedule, inputs, outputs) for inputs, outputs in vectors),
+        provenance=provenance,
+    )
+
+
+def _check_call(schedule: Schedule, number: int, call: Call, primitive: Primitive) -> None:
+    """Raise ValueError unless the call's operands are what the primitive reads and writes, inside their regions."""
+    where = f"call {number} ({call.label})"
+    reason = primitive.refuses(call.shape)
+    if primitive.op != call.shape.op or reason is not None:
+        raise ValueError(f"{where}: {primitive.name} cannot compute [{call.shape.key()}]: {reason or 'other operator'}")
+    if len(call.inputs) != call.shape.n_in:
+        raise ValueError(f"{where}: {len(call.inputs)} operands, {call.shape.op} takes {call.shape.n_in}")
+    for port, operand in enumerate(call.inputs):
+        _check_operand(schedule, where, operand, primitive.in_layout.bytes(*call.shape.input_dims(port)))
+    _check_operand(schedule, where, call.output, primitive.out_layout.bytes(*call.shape.output_dims))
+    if call.output.region is Region.INPUT:
+        raise ValueError(f"{where}: writes to a graph input")
+    needed = primitive.workspace_bytes(call.shape)
+    if (call.workspace is not None) != (needed > 0):
+        raise ValueError(f"{where}: needs {needed} bytes of workspace, planned is {call.workspace}")
+    if call.workspace is not None:
+        if call.workspace.region is not Region.ARENA:
+            raise ValueError(f"{where}: workspace outside the arena")
+        _check_operand(schedule, where, call.workspace, needed)
+
+
+def _check_operand(schedule: Schedule, where: str, operand: Operand, needed_bytes: int) -> None:
+    """Raise ValueError unless `needed_bytes` fit the operand and the operand fits its region."""
+    if operand.region is Region.ARENA:
+        region_bytes = schedule.arena_bytes
+    else:
+        ports = schedule.inputs if operand.region is Region.INPUT else schedule.outputs
+        region_bytes = F32_BYTES * int(np.prod(ports[operand.index].dims))
+    if operand.offset_bytes % F32_BYTES or operand.offset_bytes < 0:
+        raise ValueError(f"{where}: offset {operand.offset_bytes} is no multiple of a float")
+    if operand.size_bytes < needed_bytes or operand.offset_bytes + needed_bytes > region_bytes:
+        raise ValueError(
+            f"{where}: {needed_bytes} bytes at {operand.offset_bytes} do not fit an operand of {operand.size_bytes} "
+            f"bytes in the {operand.region} of {region_bytes}"
+        )
+
+
+def _sources(primitives: tuple[Primitive, ...]) -> tuple[SourceFile, ...]:
+    """The C sources of the primitives and their headers, once each, flat: `conv/direct.c` is `kernels/conv_direct.c`.
+
+    Headers keep their names, because the sources include them by name.
+    """
+    origins = {primitive.source for primitive in primitives}
+    headers = {header for primitive in primitives for header in primitive.headers} | {"include/ts.h"}
+    paths = {origin: f"kernels/{origin.replace('/', '_')}" for origin in sorted(origins)}
+    paths |= {header: f"kernels/{PurePosixPath(header).name}" for header in sorted(headers)}
+    if len(set(paths.values())) != len(paths):
+        raise ValueError(f"kernel files share a name: {sorted(paths)}")
+    return tuple(SourceFile(path, origin, (registry.ROOT / origin).read_bytes()) for origin, path in paths.items())
+
+
+def _vector(schedule: Schedule, inputs: Sequence[FloatArray], outputs: Sequence[FloatArray]) -> Vector:
+    def flat(what: str, dims: tuple[int, ...], value: FloatArray) -> FloatArray:
+        values = np.ascontiguousarray(value, "<f4").reshape(-1)
+        if values.size != int(np.prod(dims)):
+            raise ValueError(f"vector for {what} has {values.size} numbers, its dims are {dims}")
+        if not np.isfinite(values).all():
+            raise UserError(
+                "reference-not-finite",
+                f"the original model gives NaN or infinity for {what}, so no export can be compared with it",
+                hint="check the model with a realistic input",
+            )
+        return values
+
+    ins = tuple(flat(port.name, port.dims, v) for port, v in zip(schedule.inputs, inputs, strict=True))
+    outs = tuple(flat(port.name, port.dims, v) for port, v in zip(schedule.outputs, outputs, strict=True))
+    return Vector(ins, outs)
