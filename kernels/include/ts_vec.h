@@ -33,7 +33,9 @@
 #endif
 #endif
 
-#if defined(__AVX512F__)
+#if defined(TS_SCALAR) /* the plain C of targets without vectors, for testing it where there are some */
+#define TS_VL 1
+#elif defined(__AVX512F__)
 #define TS_VL 16
 #elif defined(__AVX__)
 #define TS_VL 8
@@ -141,7 +143,7 @@ TS_INLINE void ts_copy_few(float *to, const float *from, int32_t n)
 TS_INLINE ts_vec ts_load_part(const float *p, int32_t n)
 {
     float lanes[TS_VL] = {0};
-    ts_copy_few(lanes, p, n);
+    ts_copy_few(lanes, p, n & (TS_VL - 1)); /* the mask tells the compiler what n can be */
     return ts_load(lanes);
 }
 
@@ -149,7 +151,7 @@ TS_INLINE void ts_store_part(float *p, ts_vec v, int32_t n)
 {
     float lanes[TS_VL];
     ts_store(lanes, v);
-    ts_copy_few(p, lanes, n);
+    ts_copy_few(p, lanes, n & (TS_VL - 1));
 }
 
 #endif
