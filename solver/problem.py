@@ -5,16 +5,17 @@ The memory model (M2 of the formulation) is fixed here once; model, checker and 
 Nodes run in index order. Before node v runs, the conversions of its in-edges run in port order. A *step* is one
 conversion or one node run, and only steps that exist in a selection count.
 
-- The output of node v in layout a takes `out_bytes[a]`, from v's run until after the run of its last consumer, or
-  for ever when v has `stays_live`. 0 bytes means the storage is outside the arena.
-- A conversion on edge e makes a copy of `copy_bytes[(a, b)]` bytes, live from the conversion's step to the end of the
-  consumer's run. The original stays live through the conversion step; afterwards it is freed if the edge was the
-  last use of it (all its other consumers have run, and no later port of the same consumer reads it).
+- The output of node v in layout a takes `out_bytes[a]`, from v's run to the last step that reads it, or for ever when
+  v has `stays_live`. 0 bytes means the storage is outside the arena.
+- A conversion on edge e (`copies`) makes a copy of `copy_bytes` bytes, live from the conversion's step to the end of
+  the consumer's run, and needs `workspace_bytes` during its own step. It reads the original during its own step only,
+  so the original is freed after the conversion when no later step reads it: all other consumers have run, no later
+  port of the same consumer converts it and no port of that consumer reads it unconverted.
 - Workspace of v lives during v's run only.
 - An option with `in_place = k` writes its output over what it reads on port k, so the output takes no new bytes. What
   it reads is the copy when the edge is converted, the producer's own output otherwise; in the second case v must be
-  the last consumer, the tensor must not stay live, must be read by no other port of v, and must not be outside the
-  arena (out_bytes 0). The storage then lives on as v's output, so v's own out_bytes in that layout must not be 0.
+  the last consumer, the tensor must not stay live and must be read by no other port of v. The storage taken over lives
+  on as v's output, so it must lie in the arena (not 0 bytes) and have exactly the bytes of v's output, rounded up.
 """
 
 from __future__ import annotations
@@ -86,6 +87,41 @@ class Problem:
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     align_bytes: int = 64  # every buffer of the arena is rounded up to this
+
+
+def validate(problem: Problem) -> None:
+    """Raise ValueError naming every way in which `problem` is malformed."""
+    faults = []
+    ports: list[list[int]] = [[] for _ in problem.nodes]
+    if problem.align_bytes < 1:
+        faults.append("align_bytes must be at least 1")
+    for index, edge in enumerate(problem.edges):
+        if not 0 <= edge.src < edge.dst < len(problem.nodes):
+            faults.append(f"edge {index} runs from node {edge.src} to node {edge.dst}: not forward")
+            continue
+        ports[edge.dst].append(edge.port)
+        if any(min(c.time_ns, c.copy_bytes, c.workspace_bytes) < 0 for c in edge.conversions.values()):
+            faults.append(f"edge {index} has a conversion with a negative figure")
+        if any(not c.copies and (c.time_ns or c.copy_bytes or c.workspace_bytes) for c in edge.conversions.values()):
+            faults.append(f"edge {index} has a conversion that copies nothing and is not free")
+    for node, found in zip(problem.nodes, ports, strict=True):
+        if sorted(found) != list(range(len(found))):
+            faults.append(f"node {node.name}: ports {sorted(found)} are not 0, 1, 2, ...")
+        if not node.options:
+            faults.append(f"node {node.name} has no option")
+        if any(size < 0 for size in node.out_bytes.values()):
+            faults.append(f"node {node.name} has a negative out_bytes")
+        for option in node.options:
+            if len(option.in_layouts) != len(found):
+                faults.append(f"{node.name}/{option.name}: {len(option.in_layouts)} layouts for {len(found)} ports")
+            if option.out_layout not in node.out_bytes:
+                faults.append(f"{node.name}/{option.name}: no out_bytes for layout {option.out_layout}")
+            if option.in_place is not None and not 0 <= option.in_place < len(found):
+                faults.append(f"{node.name}/{option.name}: in_place port {option.in_place} does not exist")
+            if min(option.time_ns, option.workspace_bytes, option.weights_bytes) < 0:
+                faults.append(f"{node.name}/{option.name} has a negative figure")
+    if faults:
+        raise ValueError("malformed problem: " + "; ".join(faults))
 
 
 @dataclass(frozen=True)

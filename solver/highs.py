@@ -1,0 +1,227 @@
+"""One HiGHS object per flow: set a budget, solve the LP from the last basis, fall back to the MIP."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+import numpy.typing as npt
+
+from solver.evaluate import evaluate
+from solver.flow import Flow
+from solver.model import Matrix
+from solver.outcome import Held, Outcome, Stopped
+from solver.problem import Evaluation, Selection
+
+INTEGRAL = 1e-6  # how far from 0 or 1 an x may be and still count as taken; HiGHS' own integrality tolerance
+COST_CEILING = 2.0**20  # costs are scaled down by a power of two to stay below: reduced costs keep 1e-7 accuracy
+
+# HiGHS status -> (why it stopped, an optimum or a proof of infeasibility is in hand)
+STATUS = {
+    highspy.HighsModelStatus.kOptimal: (Stopped.FINISHED, Held.OPTIMUM),
+    highspy.HighsModelStatus.kModelEmpty: (Stopped.FINISHED, Held.OPTIMUM),
+    highspy.HighsModelStatus.kInfeasible: (Stopped.FINISHED, Held.INFEASIBILITY),
+    # The objective is bounded below by 0, so "unbounded or infeasible" can only mean infeasible.
+    highspy.HighsModelStatus.kUnboundedOrInfeasible: (Stopped.FINISHED, Held.INFEASIBILITY),
+    highspy.HighsModelStatus.kTimeLimit: (Stopped.TIME_LIMIT, Held.NOTHING),
+    highspy.HighsModelStatus.kInterrupt: (Stopped.CANCELLED, Held.NOTHING),
+}
+
+
+def status(model_status: highspy.HighsModelStatus) -> tuple[Stopped, Held]:
+    """The meaning of a HiGHS status; anything not in the table is a limit inside the solver, holding nothing."""
+    return STATUS.get(model_status, (Stopped.SOLVER_LIMIT, Held.NOTHING))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What HiGHS says, before the exact evaluation. Held.OPTIMUM is a claim about its own arithmetic."""
+
+    stopped: Stopped
+    held: Held
+    selection: Selection | None
+    bound_ns: int
+    method: str
+
+
+class FlowSolver:
+    """The compiled model in HiGHS, kept between budgets so that each LP starts from the last optimal basis."""
+
+    def __init__(self, flow: Flow, matrix: Matrix, max_weights_bytes: int | None = None):
+        self.flow, self.matrix = flow, matrix
+        self.max_weights_bytes = max_weights_bytes
+        self.excluded: list[tuple[int, ...]] = []  # selections ruled out by `exclude`, as x variables
+        self._x_need = np.array(flow.x_need, dtype=np.int64)
+        self._y_need = np.array(flow.y_need, dtype=np.int64)
+        self._row_base = np.array([row.base_bytes for row in flow.rows], dtype=np.int64)
+        top = float(matrix.cost.max(initial=0.0))
+        self._scale = 2.0 ** min(0, math.floor(math.log2(COST_CEILING / top))) if top > 0 else 1.0
+        self._budget: int | None = None
+        self._lp = self._load()
+        self._mip: highspy.Highs | None = None
+
+    def _load(self) -> highspy.Highs:
+        matrix = self.matrix
+        columns, rows = len(matrix.cost), len(matrix.row_lower)
+        lp = highspy.HighsLp()
+        lp.num_col_, lp.num_row_ = columns, rows
+        lp.col_cost_ = matrix.cost * self._scale
+        lp.col_lower_, lp.col_upper_ = np.zeros(columns), matrix.upper
+        lp.row_lower_, lp.row_upper_ = matrix.row_lower, matrix.row_upper
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+        lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = columns, rows
+        lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.start, matrix.index, matrix.value
+        solver = highspy.Highs()
+        solver.setOptionValue("output_flag", False)
+        solver.setOptionValue("threads", 1)
+        solver.setOptionValue("mip_rel_gap", 0.0)
+        # Times are integers: an incumbent within a quarter of a nanosecond of the bound is optimal.
+        solver.setOptionValue("mip_abs_gap", 0.25 * self._scale)
+        for tolerance in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
+            solver.setOptionValue(tolerance, 1e-9)
+        if solver.passModel(lp) == highspy.HighsStatus.kError:
+            raise RuntimeError("HiGHS refused the model")
+        return solver
+
+    @property
+    def least_bytes(self) -> int:
+        """A lower bound on the axis of every selection."""
+        return self.matrix.total_base_bytes if self.matrix.total_row is not None else self.flow.base_bytes
+
+    def set_budget(self, budget_bytes: int | None) -> None:
+        """Open or close every choice by its need, and set the right sides of the step rows. None: no budget."""
+        self._budget = budget_bytes
+        self._tighten(self._lp)
+        if self._mip is not None:
+            self._tighten(self._mip)
+
+    def _tighten(self, solver: highspy.Highs) -> None:
+        budget, matrix = self._budget, self.matrix
+        columns = np.concatenate([matrix.x, matrix.y])
+        needs = np.concatenate([self._x_need, self._y_need])
+        upper = np.ones(len(needs)) if budget is None else (needs <= budget).astype(np.float64)
+        solver.changeColsBounds(len(columns), columns, np.zeros(len(columns)), upper)
+        if matrix.total_row is not None:
+            room_bytes = math.inf if budget is None else float(budget - matrix.total_base_bytes)
+            solver.changeRowBounds(matrix.total_row, -math.inf, room_bytes)
+        elif len(matrix.step_rows):
+            unit = self.flow.problem.align_bytes
+            room = matrix.row_upper[matrix.step_rows]
+            if budget is not None:
+                room = np.minimum(room, np.floor_divide(budget - self._row_base, unit).astype(np.float64))
+            solver.changeRowsBounds(len(room), matrix.step_rows, np.full(len(room), -np.inf), room)
+
+    def exclude(self, selection: Selection) -> None:
+        """Rule a selection out for good: at least one node must choose otherwise."""
+        index_of = {option: j for j, option in enumerate(self.flow.options)}
+        taken = tuple(index_of[choice] for choice in enumerate(selection.options))
+        self.excluded.append(taken)
+        for solver in (self._lp, self._mip):
+            if solver is not None:
+                self._cut(solver, taken)
+
+    def _cut(self, solver: highspy.Highs, taken: tuple[int, ...]) -> None:
+        columns = self.matrix.x[list(taken)]
+        solver.addRow(-np.inf, len(taken) - 1.0, len(taken), columns, np.ones(len(taken)))
+
+    def solve(self, time_limit_s: float | None = None, should_cancel: Callable[[], bool] | None = None) -> Outcome:
+        """The fastest selection within the budget set last: the LP if its answer is integral, else the MIP.
+
+        Every selection is evaluated again in integers. One that breaks the budget by the solver's tolerances is
+        excluded and the solve repeated.
+        """
+        started = time.perf_counter()
+        while True:
+            left_s = None if time_limit_s is None else max(0.0, time_limit_s - (time.perf_counter() - started))
+            found = self._solve_lp(left_s)
+            if found is None:
+                if should_cancel is not None and should_cancel():
+                    found = _Found(Stopped.CANCELLED, Held.NOTHING, None, 0, "lp")
+                else:
+                    left_s = None if time_limit_s is None else max(0.0, time_limit_s - (time.perf_counter() - started))
+                    found = self._solve_mip(left_s, should_cancel)
+            if found.selection is None:
+                elapsed_s = time.perf_counter() - started
+                return Outcome(found.stopped, found.held, None, None, found.bound_ns, elapsed_s, found.method)
+            evaluation = evaluate(self.flow.problem, found.selection)
+            if not self._fits(evaluation):
+                self.exclude(found.selection)
+                continue
+            held = Held.OPTIMUM if evaluation.time_ns <= found.bound_ns else Held.INCUMBENT
+            bound_ns = min(found.bound_ns, evaluation.time_ns)
+            elapsed_s = time.perf_counter() - started
+            return Outcome(found.stopped, held, found.selection, evaluation, bound_ns, elapsed_s, found.method)
+
+    def _fits(self, evaluation: Evaluation) -> bool:
+        if self.max_weights_bytes is not None and evaluation.weights_bytes > self.max_weights_bytes:
+            return False
+        return self._budget is None or evaluation.on(self.flow.axis) <= self._budget
+
+    def _solve_lp(self, time_limit_s: float | None) -> _Found | None:
+        """The LP's answer if it is one; None when it is fractional."""
+        if self._budget is not None and self._budget < self.flow.base_bytes:
+            return _Found(Stopped.FINISHED, Held.INFEASIBILITY, None, 0, "lp")
+        _run(self._lp, time_limit_s)
+        stopped, held = status(self._lp.getModelStatus())
+        if held is not Held.OPTIMUM:
+            return _Found(stopped, held, None, 0, "lp")
+        bound_ns = self._bound_ns(self._lp.getInfo().objective_function_value)
+        selection = self._decode(np.asarray(self._lp.getSolution().col_value))
+        return None if selection is None else _Found(stopped, held, selection, bound_ns, "lp")
+
+    def _solve_mip(self, time_limit_s: float | None, should_cancel: Callable[[], bool] | None) -> _Found:
+        if self._mip is None:
+            self._mip = self._load()
+            binary = np.flatnonzero(self.matrix.binary).astype(np.int32)
+            kinds = np.full(len(binary), int(highspy.HighsVarType.kInteger), np.uint8)
+            self._mip.changeColsIntegrality(len(binary), binary, kinds)
+            self._tighten(self._mip)
+            for taken in self.excluded:
+                self._cut(self._mip, taken)
+        _run(self._mip, time_limit_s, should_cancel)
+        stopped, held = status(self._mip.getModelStatus())
+        info = self._mip.getInfo()
+        if held is Held.INFEASIBILITY:
+            return _Found(stopped, held, None, 0, "mip")
+        bound_ns = self._bound_ns(info.mip_dual_bound) if math.isfinite(info.mip_dual_bound) else 0
+        selection = None
+        if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
+            selection = self._decode(np.asarray(self._mip.getSolution().col_value))
+        return _Found(stopped, Held.NOTHING if selection is None else held, selection, bound_ns, "mip")
+
+    def _bound_ns(self, objective: float) -> int:
+        """The integer time no selection can beat, allowing half a nanosecond of rounding inside the solver."""
+        return max(0, math.ceil(objective / self._scale - 0.5))
+
+    def _decode(self, columns: npt.NDArray[np.float64]) -> Selection | None:
+        """The selection, if every x is 0 or 1."""
+        x = columns[self.matrix.x]
+        if np.any((x > INTEGRAL) & (x < 1 - INTEGRAL)):
+            return None
+        taken = np.flatnonzero(x > 0.5)
+        if len(taken) != len(self.flow.problem.nodes):
+            return None
+        return Selection(tuple(self.flow.options[j][1] for j in taken))
+
+
+def _run(solver: highspy.Highs, time_limit_s: float | None, should_cancel: Callable[[], bool] | None = None) -> None:
+    """Run with a limit of its own: HiGHS counts the time of the object, not of the call."""
+    limit_s = math.inf if time_limit_s is None else solver.getRunTime() + time_limit_s
+    solver.setOptionValue("time_limit", limit_s)
+    if should_cancel is None:
+        solver.run()
+        return
+
+    def interrupt(event: highspy.HighsCallbackEvent) -> None:
+        if should_cancel():
+            event.interrupt()
+
+    solver.cbMipInterrupt.subscribe(interrupt)
+    try:
+        solver.run()
+    finally:
+        solver.cbMipInterrupt.unsubscribe(interrupt)

@@ -1,0 +1,67 @@
+"""Model, dynamic program and evaluation against all selections played by separately written code."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from solver.dp import DynamicProgram
+from solver.evaluate import ImpossibleSelection, evaluate
+from solver.frontier import Infeasible, trace
+from solver.problem import MemoryAxis, Problem, Selection
+from tests.solver import brute_force
+from tests.solver.instances import problems
+
+AXES = tuple(MemoryAxis)
+
+
+def model_front(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None = None) -> list[tuple[int, int]]:
+    try:
+        front = trace(problem, axis, max_weights_bytes=max_weights_bytes)
+    except Infeasible:
+        return []
+    assert front.complete
+    assert all(point.proven for point in front.points)
+    assert front.smallest_bytes == front.points[0].evaluation.on(axis)
+    assert all(evaluate(problem, p.selection) == p.evaluation for p in front.points)
+    return [(p.evaluation.on(axis), p.evaluation.time_ns) for p in front.points]
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_evaluation_equals_playing_the_steps(problem):
+    for choice in product(*(range(len(node.options)) for node in problem.nodes)):
+        played = brute_force.play(problem, choice)
+        if played is None:
+            with pytest.raises(ImpossibleSelection):
+                evaluate(problem, Selection(choice))
+        else:
+            assert evaluate(problem, Selection(choice)) == played
+
+
+@pytest.mark.parametrize("axis", AXES)
+@settings(max_examples=80, deadline=None)
+@given(problem=problems())
+def test_model_front_is_the_brute_force_front(axis, problem):
+    assert model_front(problem, axis) == brute_force.front(problem, axis)
+
+
+@pytest.mark.parametrize("axis", [MemoryAxis.ARENA, MemoryAxis.WORKSPACE])
+@settings(max_examples=150, deadline=None)
+@given(problem=problems())
+def test_dynamic_program_front_is_the_brute_force_front(axis, problem):
+    found = DynamicProgram(problem, axis).trace()
+    assert [(s.need_bytes, s.time_ns) for s in found] == brute_force.front(problem, axis)
+    for solved in found:
+        figures = evaluate(problem, solved.selection)
+        assert (figures.on(axis), figures.time_ns) == (solved.need_bytes, solved.time_ns)
+
+
+@pytest.mark.parametrize("axis", AXES)
+@settings(max_examples=40, deadline=None)
+@given(problem=problems(), max_weights_bytes=st.integers(0, 60))
+def test_bounded_weights_front_is_the_brute_force_front(axis, problem, max_weights_bytes):
+    assert model_front(problem, axis, max_weights_bytes) == brute_force.front(problem, axis, max_weights_bytes)
