@@ -67,18 +67,35 @@ struct ts_gemm_tile {
     const struct ts_gemm_end *end;
 };
 
-TS_INLINE void ts_gemm_store(const struct ts_gemm_tile *t, ts_vec sum, float *c, const float *bias, int per_row,
-                             int whole)
+/* One copy of the partial loads, out of the way of the inner loops. */
+TS_OUTLINE ts_vec ts_gemm_load_part(const float *p, int32_t lanes)
 {
-    if (bias)
-        sum += per_row ? ts_splat(*bias) : whole ? ts_load(bias) : ts_load_part(bias, t->lanes);
-    if (t->end->accumulate)
-        sum += whole ? ts_load(c) : ts_load_part(c, t->lanes);
-    sum = ts_clamp_vec(sum, ts_splat(t->end->lo), ts_splat(t->end->hi));
-    if (whole)
-        ts_store(c, sum);
-    else
-        ts_store_part(c, sum, t->lanes);
+    return ts_load_part(p, lanes);
+}
+
+/* Bias, addition, clamp and store of a tile's sums, [rows][vecs * TS_VL]. */
+TS_OUTLINE void ts_gemm_finish(const struct ts_gemm_tile *t, const float *sums, int rows, int vecs, int bias_per_row)
+{
+    const ts_vec lo = ts_splat(t->end->lo), hi = ts_splat(t->end->hi);
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vecs; v++, sums += TS_VL) {
+            float *c = t->c + r * t->ldc + v * TS_VL;
+            const float *bias = t->bias ? t->bias + (bias_per_row ? r : v * TS_VL) : NULL;
+            ts_vec sum = ts_load(sums);
+            if (v < vecs - 1 || t->lanes == TS_VL) {
+                if (bias)
+                    sum += bias_per_row ? ts_splat(*bias) : ts_load(bias);
+                if (t->end->accumulate)
+                    sum += ts_load(c);
+                ts_store(c, ts_clamp_vec(sum, lo, hi));
+            } else {
+                if (bias)
+                    sum += bias_per_row ? ts_splat(*bias) : ts_load_part(bias, t->lanes);
+                if (t->end->accumulate)
+                    sum += ts_load_part(c, t->lanes);
+                ts_store_part(c, ts_clamp_vec(sum, lo, hi), t->lanes);
+            }
+        }
 }
 
 /* The accumulators have names, not indices: compilers keep them in registers at every optimisation level.
@@ -94,16 +111,21 @@ TS_INLINE void ts_gemm_store(const struct ts_gemm_tile *t, ts_vec sum, float *c,
         if (vecs > 2)                                                                                                  \
             s##r##2 = ts_fma(av, b2, s##r##2);                                                                         \
     }
+#define TS_GEMM_ADD(r)                                                                                                 \
+    if (rows > r) {                                                                                                    \
+        s##r##0 += ts_load(t->c + r * t->ldc);                                                                         \
+        if (vecs > 1)                                                                                                  \
+            s##r##1 += ts_load(t->c + r * t->ldc + TS_VL);                                                             \
+        if (vecs > 2)                                                                                                  \
+            s##r##2 += ts_load(t->c + r * t->ldc + 2 * TS_VL);                                                         \
+    }
 #define TS_GEMM_STORE(r)                                                                                               \
     if (rows > r) {                                                                                                    \
-        float *c = t->c + r * t->ldc;                                                                                  \
-        const float *bias = t->bias ? t->bias + (planar ? r : 0) : NULL;                                               \
-        const ptrdiff_t next = bias && !planar ? TS_VL : 0;                                                            \
-        ts_gemm_store(t, s##r##0, c, bias, planar, vecs > 1 || whole);                                                 \
+        ts_store(sums + r * row, s##r##0);                                                                             \
         if (vecs > 1)                                                                                                  \
-            ts_gemm_store(t, s##r##1, c + TS_VL, bias ? bias + next : NULL, planar, vecs > 2 || whole);                \
+            ts_store(sums + r * row + TS_VL, s##r##1);                                                                 \
         if (vecs > 2)                                                                                                  \
-            ts_gemm_store(t, s##r##2, c + 2 * TS_VL, bias ? bias + 2 * next : NULL, planar, whole);                    \
+            ts_store(sums + r * row + 2 * TS_VL, s##r##2);                                                             \
     }
 
 TS_INLINE void ts_gemm_tile_body(const struct ts_gemm_tile *t, int rows, int vecs, int planar)
@@ -123,20 +145,26 @@ TS_INLINE void ts_gemm_tile_body(const struct ts_gemm_tile *t, int rows, int vec
         TS_GEMM_EACH_ROW(TS_GEMM_FMA)
     }
     for (; i < t->k; i++, ia += a_k, ib += b_k) {
-        b0 = vecs > 1 ? ts_load(p0 + ib) : ts_load_part(p0 + ib, t->lanes);
+        b0 = vecs > 1 ? ts_load(p0 + ib) : ts_gemm_load_part(p0 + ib, t->lanes);
         if (vecs > 1)
-            b1 = vecs > 2 ? ts_load(p1 + ib) : ts_load_part(p1 + ib, t->lanes);
+            b1 = vecs > 2 ? ts_load(p1 + ib) : ts_gemm_load_part(p1 + ib, t->lanes);
         if (vecs > 2)
-            b2 = ts_load_part(p2 + ib, t->lanes);
+            b2 = ts_gemm_load_part(p2 + ib, t->lanes);
         TS_GEMM_EACH_ROW(TS_GEMM_FMA)
     }
-    if (t->lanes == TS_VL) {
-        const int whole = 1;
+    if (!t->bias && t->lanes == TS_VL && t->end->lo == -INFINITY && t->end->hi == INFINITY) {
+        if (t->end->accumulate) {
+            TS_GEMM_EACH_ROW(TS_GEMM_ADD)
+        }
+        float *sums = t->c;
+        const ptrdiff_t row = t->ldc;
         TS_GEMM_EACH_ROW(TS_GEMM_STORE)
-    } else {
-        const int whole = 0;
-        TS_GEMM_EACH_ROW(TS_GEMM_STORE)
+        return;
     }
+    float sums[TS_GEMM_ROWS * TS_GEMM_VECS * TS_VL];
+    const ptrdiff_t row = vecs * TS_VL;
+    TS_GEMM_EACH_ROW(TS_GEMM_STORE)
+    ts_gemm_finish(t, sums, rows, vecs, planar);
 }
 
 #define TS_GEMM_TILE(role, planar, rows)                                                                               \
