@@ -33,6 +33,28 @@ static inline void ts_conv_input(struct ts_tile_conv *t, const struct ts_shape *
     t->channels = s->c / s->group;
 }
 
+/* Below this many channels per tap the loops over taps cost more than their products. */
+#define TS_FEW_CHANNELS 12
+
+/* The table of steps in the order of the weights, for shapes of few channels. */
+static inline void ts_conv_steps(struct ts_tile_conv *t)
+{
+    const int32_t steps = t->kh * t->kw * t->channels;
+    t->steps = 0;
+    if (t->channels > TS_FEW_CHANNELS || t->dilation_h > TS_FEW_CHANNELS || t->dilation_w > TS_FEW_CHANNELS ||
+        t->kh * t->kw > TS_STEPS_MAX || steps > TS_STEPS_MAX ||
+        t->x_first + t->channels > t->x_block)
+        return;
+    for (int32_t r = 0; r < t->kh; r++)
+        for (int32_t s = 0; s < t->kw; s++)
+            for (int32_t c = 0; c < t->channels; c++) {
+                const int32_t down = r * t->dilation_h, right = s * t->dilation_w;
+                t->step_y[t->steps] = (int16_t)down;
+                t->step_x[t->steps] = (int16_t)right;
+                t->step_at[t->steps++] = (int32_t)(down * t->x_row + right * t->x_pixel + c * t->x_channel);
+            }
+}
+
 /* Output strides; returns where panel channel m of group g starts. */
 static inline float *ts_conv_output(struct ts_tile_conv *t, const struct ts_shape *s, float *y, enum ts_order order,
                                     int32_t g, int32_t m)
@@ -61,12 +83,34 @@ static inline void ts_conv_zero_tail(const struct ts_tile_conv *t, const struct 
             last[q * TS_BLOCK + j] = 0.0f;
 }
 
-/* The pixels q0 .. q0 + mr - 1 of the output, as the tile reads them. */
+/* Output rows [top, bottom) and columns [left, right), walked row by row: (oy, ox) is the next pixel. */
+struct ts_conv_region {
+    int32_t top, bottom, left, right, oy, ox;
+};
+
+static inline struct ts_conv_region ts_conv_rows(int32_t top, int32_t bottom, int32_t left, int32_t right)
+{
+    return (struct ts_conv_region){top, bottom, left, right, top, left};
+}
+
+/* Output coordinates [*first, *end) whose windows lie inside an image of n coordinates. */
+static inline void ts_conv_inside(int32_t n, int32_t out, int32_t stride, int32_t pad, int32_t reach, int32_t *first,
+                                  int32_t *end)
+{
+    const int32_t room = n - 1 - reach + pad; /* of the window's corner, in padded coordinates */
+    *first = (pad + stride - 1) / stride;
+    *first = *first < out ? *first : out;
+    *end = room < 0 ? 0 : room / stride + 1;
+    *end = *end < out ? *end : out;
+    *end = *end > *first ? *end : *first;
+}
+
+/* The next mr pixels of the region as the tile reads and writes them; the last of `count` is repeated. Moves on. */
 TS_INLINE void ts_conv_pixels(struct ts_tile_pixels *px, const struct ts_shape *s, const struct ts_tile_conv *t,
-                              int32_t q0, int32_t mr, int32_t count)
+                              struct ts_conv_region *region, int32_t mr, int32_t count)
 {
     const int32_t reach_h = (s->kh - 1) * s->dilation_h, reach_w = (s->kw - 1) * s->dilation_w;
-    int32_t oy = q0 / s->ow, ox = q0 % s->ow;
+    int32_t oy = region->oy, ox = region->ox;
     px->count = count;
     px->inside = 1;
     for (int32_t k = 0; k < mr; k++) {
@@ -74,60 +118,107 @@ TS_INLINE void ts_conv_pixels(struct ts_tile_pixels *px, const struct ts_shape *
         px->iy[k] = iy;
         px->ix[k] = ix;
         px->at[k] = iy * t->x_row + ix * t->x_pixel;
+        px->to[k] = ((ptrdiff_t)oy * s->ow + ox) * t->y_pixel;
         px->inside &= (iy >= 0) & (ix >= 0) & (iy + reach_h < s->h) & (ix + reach_w < s->w);
-        if (k + 1 < count && ++ox == s->ow) {
-            ox = 0;
+        if (k + 1 < count && ++ox == region->right) {
+            ox = region->left;
             oy++;
         }
     }
+    if (++ox == region->right) {
+        ox = region->left;
+        oy++;
+    }
+    region->oy = oy;
+    region->ox = ox;
 }
 
 #ifdef TS_NB
 
 #define TS_HALF ((TS_MR + 1) / 2)
 
-/* Tiles of TS_MR pixels, then a half tile, then single pixels, with repeated pixels where that is cheaper. */
-TS_ONCE int32_t ts_direct_tile(int32_t q0, int32_t pixels, int32_t nb, const struct ts_shape *s,
-                              const struct ts_tile_conv *t, const float *weights, const float *bias, int32_t channels,
-                              float *y)
+/* Panels of a group up to this size are all run on a tile before the next tile, which reads the input and writes whole
+ * pixels once; larger ones are run panel by panel, so that a panel stays in the cache. Half of a 1 MiB L2. */
+#define TS_WEIGHTS_IN_CACHE (512 * 1024)
+
+struct ts_direct_group {
+    const float *weights, *bias;
+    float *y;
+    int32_t g, blocks, panels;
+    ptrdiff_t k;          /* weights per output channel */
+};
+
+/* Panels first .. last - 1 of the group on one tile of output pixels. */
+TS_INLINE void ts_direct_panels(const int mr, struct ts_conv_region *region, int32_t count, int32_t first, int32_t last,
+                                const struct ts_shape *s, struct ts_tile_conv *t, const struct ts_direct_group *d,
+                                enum ts_order out)
 {
+    const int32_t mg = s->m / s->group;
     struct ts_tile_pixels px;
-    y += q0 * t->y_pixel;
-    if (pixels > TS_HALF + 1) {
-        const int32_t count = pixels < TS_MR ? pixels : TS_MR;
-        ts_conv_pixels(&px, s, t, q0, TS_MR, count);
-        ts_tile_panel(TS_NB, TS_MR, TS_TAPS, nb, t, &px, weights, bias, 0, channels, y);
-        return count;
+    ts_conv_pixels(&px, s, t, region, mr, count);
+    for (int32_t i = first; i < last; i++) {
+        const int32_t nb = ts_panel_blocks(d->blocks, d->panels, i);
+        const int32_t m = ts_panel_start(d->blocks, d->panels, i) * TS_BLOCK;
+        float *to = ts_conv_output(t, s, d->y, out, d->g, m);
+        ts_tile_panel(TS_NB, mr, TS_TAPS, nb, t, &px, d->weights + m * d->k, d->bias ? d->bias + m : NULL, 0, mg - m, to);
     }
-    if (pixels > 1) {
-        const int32_t count = pixels < TS_HALF ? pixels : TS_HALF;
-        ts_conv_pixels(&px, s, t, q0, TS_HALF, count);
-        ts_tile_panel(TS_NB, TS_HALF, TS_TAPS, nb, t, &px, weights, bias, 0, channels, y);
-        return count;
-    }
-    ts_conv_pixels(&px, s, t, q0, 1, 1);
-    ts_tile_panel(TS_NB, 1, TS_TAPS, nb, t, &px, weights, bias, 0, channels, y);
-    return 1;
+}
+
+/* Tiles of TS_MR pixels, then a half tile, then single pixels, with repeated pixels where that is cheaper. */
+TS_ONCE void ts_direct_region(struct ts_conv_region region, int32_t first, int32_t last, const struct ts_shape *s,
+                              struct ts_tile_conv *t, const struct ts_direct_group *d, enum ts_order out)
+{
+    int32_t left = (region.bottom - region.top) * (region.right - region.left);
+    for (; left > TS_HALF + 1; left -= TS_MR)
+        ts_direct_panels(TS_MR, &region, left < TS_MR ? left : TS_MR, first, last, s, t, d, out);
+    for (; left > 1; left -= TS_HALF)
+        ts_direct_panels(TS_HALF, &region, left < TS_HALF ? left : TS_HALF, first, last, s, t, d, out);
+    if (left == 1)
+        ts_direct_panels(1, &region, 1, first, last, s, t, d, out);
 }
 
 TS_ONCE void ts_direct(const struct ts_shape *s, const float *x, const float *weights, const float *bias, float *y,
-                      enum ts_order in, enum ts_order out)
+                       enum ts_order in, enum ts_order out)
 {
-    struct ts_tile_conv t = {.h = s->h, .w = s->w, .kh = s->kh, .kw = s->kw, .dilation_h = s->dilation_h,
-                             .dilation_w = s->dilation_w, .lo = s->lo, .hi = s->hi};
-    const int32_t mg = s->m / s->group, pixels = s->oh * s->ow;
-    const int32_t blocks = (mg + TS_BLOCK - 1) / TS_BLOCK, panels = ts_panels(blocks, TS_NB);
-    const ptrdiff_t k = (ptrdiff_t)s->kh * s->kw * (s->c / s->group);
-    for (int32_t g = 0; g < s->group; g++) {
-        ts_conv_input(&t, s, x, in, g);
-        for (int32_t i = 0, m = 0; i < panels; i++) {
-            const int32_t nb = ts_panel_blocks(blocks, panels, i);
-            float *to = ts_conv_output(&t, s, y, out, g, m);
-            for (int32_t q = 0; q < pixels;)
-                q += ts_direct_tile(q, pixels - q, nb, s, &t, weights, bias ? bias + g * mg + m : bias, mg - m, to);
-            weights += k * nb * TS_BLOCK;
-            m += nb * TS_BLOCK;
+    struct ts_tile_conv t;
+    t.h = s->h;
+    t.w = s->w;
+    t.kh = s->kh;
+    t.kw = s->kw;
+    t.dilation_h = s->dilation_h;
+    t.dilation_w = s->dilation_w;
+    t.lo = s->lo;
+    t.hi = s->hi;
+    const int32_t mg = s->m / s->group;
+    const int32_t blocks = (mg + TS_BLOCK - 1) / TS_BLOCK;
+    struct ts_direct_group d = {weights, bias, y, 0, blocks, ts_panels(blocks, TS_NB),
+                                (ptrdiff_t)s->kh * s->kw * (s->c / s->group)};
+    const ptrdiff_t group_elems = d.k * blocks * TS_BLOCK;
+    const int32_t together = group_elems <= TS_WEIGHTS_IN_CACHE / (ptrdiff_t)sizeof(float) ? d.panels : 1;
+    for (; d.g < s->group; d.g++) {
+        ts_conv_input(&t, s, x, in, d.g);
+        ts_conv_output(&t, s, y, out, d.g, 0);
+        ts_conv_steps(&t);
+        for (int32_t i = 0; i < d.panels; i += together) {
+            const struct ts_conv_region image = ts_conv_rows(0, s->oh, 0, s->ow);
+            if (!t.steps) {
+                ts_direct_region(image, i, i + together, s, &t, &d, out);
+                continue;
+            }
+            /* With few channels a pixel at the border costs several inside: tiles of the one kind or the other. */
+            int32_t top, bottom, left, right;
+            ts_conv_inside(s->h, s->oh, s->stride_h, s->pad_t, (s->kh - 1) * s->dilation_h, &top, &bottom);
+            ts_conv_inside(s->w, s->ow, s->stride_w, s->pad_l, (s->kw - 1) * s->dilation_w, &left, &right);
+            const struct ts_conv_region regions[] = {
+                ts_conv_rows(0, top, 0, s->ow), ts_conv_rows(top, bottom, 0, left),
+                ts_conv_rows(top, bottom, left, right), ts_conv_rows(top, bottom, right, s->ow),
+                ts_conv_rows(bottom, s->oh, 0, s->ow)};
+            for (size_t n = 0; n < sizeof regions / sizeof regions[0]; n++)
+                ts_direct_region(regions[n], i, i + together, s, &t, &d, out);
         }
+        d.weights += group_elems;
+        if (bias)
+            d.bias += mg;
     }
     ts_conv_zero_tail(&t, s, y);
 }

@@ -19,6 +19,7 @@
 #define TS_BLOCK 16          /* output channels per packed block, on every target */
 #define TS_TILE_PIXELS_MAX 12
 #define TS_RUN 32            /* channels per run of a pixel outside the image */
+#define TS_STEPS_MAX 384     /* 11 x 11 taps of 3 channels fit */
 
 /* Vectors of one tile of mr pixels: with mr accumulators each, the weights and a broadcast they fill the registers
  * (32 on AVX-512 and AArch64, 16 on AVX, SSE and ARMv7; scalar targets have 32 or run from memory anyway). */
@@ -47,11 +48,15 @@ struct ts_tile_conv {
     int32_t y_scatter;    /* 1: the group does not start on a block of y; y is pixel (0, 0) of channel 0 */
     int32_t y_first;      /* y_scatter: the output channel a panel starts with */
     float lo, hi;
+    int32_t steps;        /* few channels: entries of the table that replaces the loops over taps and channels; else 0 */
+    int32_t step_at[TS_STEPS_MAX];                       /* tap and channel as an offset into x */
+    int16_t step_y[TS_STEPS_MAX], step_x[TS_STEPS_MAX];  /* rows and columns from the window's corner */
 };
 
-/* The pixels of one tile: pixel k reads x + at[k] + tap, is at (iy[k], ix[k]) of the image before the tap is added. */
+/* The pixels of one tile: pixel k reads x + at[k] + tap, its window's corner is at (iy[k], ix[k]) of the image, it is
+ * stored to[k] floats after the first pixel of y. */
 struct ts_tile_pixels {
-    ptrdiff_t at[TS_TILE_PIXELS_MAX];
+    ptrdiff_t at[TS_TILE_PIXELS_MAX], to[TS_TILE_PIXELS_MAX];
     int32_t iy[TS_TILE_PIXELS_MAX], ix[TS_TILE_PIXELS_MAX];
     int32_t count;        /* pixels to store; the others repeat the last one */
     int32_t inside;       /* every tap of every pixel lies in the image */
@@ -60,20 +65,21 @@ struct ts_tile_pixels {
 static const float ts_zeros[TS_RUN] = {0};
 
 /* Stores what a whole-tile store may not: part of the pixels, part of the channels, or channels across blocks. */
-TS_ONCE void ts_tile_store_part(const struct ts_tile_conv *t, const float *lanes, int32_t nv, int32_t pixels,
-                               int32_t first, int32_t channels, float *y)
+TS_ONCE void ts_tile_store_part(const struct ts_tile_conv *t, const struct ts_tile_pixels *px, const float *lanes,
+                                int32_t nv, int32_t first, int32_t channels, float *y)
 {
-    for (int32_t k = 0; k < pixels; k++, lanes += nv * TS_VL) {
+    for (int32_t k = 0; k < px->count; k++, lanes += nv * TS_VL) {
+        float *pixel = y + px->to[k];
         if (t->y_scatter) {
             for (int32_t j = 0; j < nv * TS_VL && j < channels; j++) {
                 int32_t m = t->y_first + first + j;
-                y[m / TS_BLOCK * t->y_block + k * t->y_pixel + m % TS_BLOCK] = lanes[j];
+                pixel[m / TS_BLOCK * t->y_block + m % TS_BLOCK] = lanes[j];
             }
             continue;
         }
         for (int32_t v = 0; v < nv; v++) {
             int32_t lane = first + v * TS_VL, left = channels - v * TS_VL;
-            float *to = y + lane / TS_BLOCK * t->y_block + k * t->y_pixel + lane % TS_BLOCK;
+            float *to = pixel + lane / TS_BLOCK * t->y_block + lane % TS_BLOCK;
             if (left >= TS_VL) {
                 ts_store(to, ts_load(lanes + v * TS_VL));
                 continue;
@@ -97,6 +103,7 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t left)
 #define TS_DECLARE(k) ts_vec a##k##_0 = b0, a##k##_1 = b1, a##k##_2 = b2, a##k##_3 = b3; const float *p##k = t->x;
 #define TS_POINT_AT(k) if (mr > k) p##k = base + (px->at[k] + tap);
 #define TS_POINT(k) if (mr > k) p##k = at[k];
+#define TS_POINT_PATCH(k) if (mr > k) p##k = base + k * TS_RUN;
 #define TS_FMA(k)                                                                                     \
     if (mr > k) {                                                                                     \
         const ts_vec b = ts_splat(p##k[i]);                                                           \
@@ -105,9 +112,17 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t left)
         if (nv > 2) a##k##_2 = ts_fma(w2, b, a##k##_2);                                               \
         if (nv > 3) a##k##_3 = ts_fma(w3, b, a##k##_3);                                               \
     }
+#define TS_STEP                                                                                       \
+    {                                                                                                 \
+        const ts_vec w0 = ts_load(weights);                                                           \
+        const ts_vec w1 = nv > 1 ? ts_load(weights + 1 * TS_VL) : w0;                                 \
+        const ts_vec w2 = nv > 2 ? ts_load(weights + 2 * TS_VL) : w0;                                 \
+        const ts_vec w3 = nv > 3 ? ts_load(weights + 3 * TS_VL) : w0;                                 \
+        TS_PIXELS(TS_FMA)                                                                             \
+    }
 #define TS_PUT(k)                                                                                     \
     if (mr > k) {                                                                                     \
-        float *to = out + k * step;                                                                   \
+        float *to = out + TS_PUT_AT(k);                                                               \
         ts_store(to, ts_clamp_vec(a##k##_0, lo, hi));                                                 \
         if (nv > 1) ts_store(to + 1 * next, ts_clamp_vec(a##k##_1, lo, hi));                          \
         if (nv > 2) ts_store(to + 2 * next, ts_clamp_vec(a##k##_2, lo, hi));                          \
@@ -128,8 +143,34 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int taps, const struct 
     TS_PIXELS(TS_DECLARE)
     float patch[TS_TILE_PIXELS_MAX * TS_RUN]; /* the channels of a tap, when some pixel is outside and x is planar */
 
-    for (int32_t r = 0; r < (taps ? t->kh : 1); r++)
-        for (int32_t s = 0; s < (taps ? t->kw : 1); s++) {
+    const int table = taps && t->steps;
+    if (table && px->inside) {
+        /* Three channels per tap would spend more on loops than on products. */
+        const float *base = t->x + t->x_first * t->x_channel;
+        const ptrdiff_t tap = 0;
+        TS_PIXELS(TS_POINT_AT)
+        for (int32_t n = 0; n < t->steps; n++, weights += w_step) {
+            const ptrdiff_t i = t->step_at[n];
+            TS_STEP
+        }
+    } else if (table) {
+        const float *corner = t->x + t->x_first * t->x_channel, *base = patch;
+        for (int32_t step = 0; step < t->steps; step += TS_RUN) {
+            const int32_t run = t->steps - step < TS_RUN ? t->steps - step : TS_RUN;
+            for (int32_t k = 0; k < mr; k++)
+                for (int32_t n = 0; n < run; n++) {
+                    const int in = ((uint32_t)(px->iy[k] + t->step_y[step + n]) < (uint32_t)t->h) &
+                                   ((uint32_t)(px->ix[k] + t->step_x[step + n]) < (uint32_t)t->w);
+                    patch[k * TS_RUN + n] = *(in ? corner + (px->at[k] + t->step_at[step + n]) : ts_zeros);
+                }
+            TS_PIXELS(TS_POINT_PATCH)
+            for (int32_t i = 0; i < run; i++, weights += w_step)
+                TS_STEP
+        }
+    }
+    const int32_t kh = taps ? (table ? 0 : t->kh) : 1, kw = taps ? t->kw : 1;
+    for (int32_t r = 0; r < kh; r++)
+        for (int32_t s = 0; s < kw; s++) {
             const int32_t down = r * t->dilation_h, right = s * t->dilation_w;
             const ptrdiff_t tap = taps ? down * t->x_row + right * t->x_pixel : 0;
             const float *block = t->x;
@@ -160,13 +201,8 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int taps, const struct 
                     TS_PIXELS(TS_POINT)
                 }
                 ptrdiff_t i = 0;
-                for (int32_t n = run; n > 0; n--, i += x_step, weights += w_step) {
-                    const ts_vec w0 = ts_load(weights);
-                    const ts_vec w1 = nv > 1 ? ts_load(weights + 1 * TS_VL) : w0;
-                    const ts_vec w2 = nv > 2 ? ts_load(weights + 2 * TS_VL) : w0;
-                    const ts_vec w3 = nv > 3 ? ts_load(weights + 3 * TS_VL) : w0;
-                    TS_PIXELS(TS_FMA)
-                }
+                for (int32_t n = run; n > 0; n--, i += x_step, weights += w_step)
+                    TS_STEP
                 left -= run;
                 position += run;
                 if (position == t->x_block) {
@@ -179,13 +215,17 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int taps, const struct 
     const ts_vec lo = ts_splat(t->lo), hi = ts_splat(t->hi);
     if (px->count == mr && channels >= nv * TS_VL && !t->y_scatter) {
         float *out = y + first / TS_BLOCK * t->y_block + first % TS_BLOCK;
-        const ptrdiff_t step = t->y_pixel, next = TS_VL == TS_BLOCK ? t->y_block : TS_VL;
+        const ptrdiff_t next = TS_VL == TS_BLOCK ? t->y_block : TS_VL;
+#define TS_PUT_AT(k) px->to[k]
         TS_PIXELS(TS_PUT)
+#undef TS_PUT_AT
     } else {
         float out[TS_TILE_PIXELS_MAX * 4 * TS_VL];
-        const ptrdiff_t step = nv * TS_VL, next = TS_VL;
+        const ptrdiff_t next = TS_VL;
+#define TS_PUT_AT(k) k * nv * TS_VL
         TS_PIXELS(TS_PUT)
-        ts_tile_store_part(t, out, nv, px->count, first, channels, y);
+#undef TS_PUT_AT
+        ts_tile_store_part(t, px, out, nv, first, channels, y);
     }
 }
 
@@ -225,6 +265,13 @@ TS_INLINE int32_t ts_panels(int32_t blocks, int32_t nb_max)
 TS_INLINE int32_t ts_panel_blocks(int32_t blocks, int32_t panels, int32_t i)
 {
     return blocks / panels + (i < blocks % panels);
+}
+
+/* First block of panel i. */
+TS_INLINE int32_t ts_panel_start(int32_t blocks, int32_t panels, int32_t i)
+{
+    const int32_t wide = blocks % panels;
+    return blocks / panels * i + (i < wide ? i : wide);
 }
 
 #endif

@@ -91,23 +91,37 @@ TS_INLINE ts_vec ts_fma(ts_vec a, ts_vec b, ts_vec c)
     return a * b + c;
 }
 
+/* a > b ? a : b in every lane, so b where one is NaN. gcc 12 does not find the instruction by itself. */
 TS_INLINE ts_vec ts_max(ts_vec a, ts_vec b)
 {
-#if TS_VL > 1
+#if TS_VL == 1
+    return a > b ? a : b;
+#elif defined(__clang__) || !defined(__SSE2__)
     ts_veci take_a = a > b;
     return (ts_vec)((take_a & (ts_veci)a) | (~take_a & (ts_veci)b));
+#elif TS_VL == 16
+    return __builtin_ia32_maxps512_mask(a, b, a, -1, 4);
+#elif TS_VL == 8
+    return __builtin_ia32_maxps256(a, b);
 #else
-    return a > b ? a : b;
+    return __builtin_ia32_maxps(a, b);
 #endif
 }
 
+/* a < b ? a : b in every lane. */
 TS_INLINE ts_vec ts_min(ts_vec a, ts_vec b)
 {
-#if TS_VL > 1
+#if TS_VL == 1
+    return a < b ? a : b;
+#elif defined(__clang__) || !defined(__SSE2__)
     ts_veci take_a = a < b;
     return (ts_vec)((take_a & (ts_veci)a) | (~take_a & (ts_veci)b));
+#elif TS_VL == 16
+    return __builtin_ia32_minps512_mask(a, b, a, -1, 4);
+#elif TS_VL == 8
+    return __builtin_ia32_minps256(a, b);
 #else
-    return a < b ? a : b;
+    return __builtin_ia32_minps(a, b);
 #endif
 }
 
