@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,8 +25,8 @@ class Tensor:
     """An activation of one image. `dims` are the ONNX dimensions; (c, h, w) is how kernels see them.
 
     A leading dimension of 1 is dropped when the rank is above 1; what is left is (c, h, w) for rank 3, (c, 1, w)
-    for rank 2 and (c, 1, 1) for rank 1. Row-major `dims` and row-major (c, h, w) are therefore the same memory,
-    which is layout `chw`.
+    for rank 2 and (c, 1, 1) for rank 1; axes beyond the third are merged into w. Row-major `dims` and row-major
+    (c, h, w) are therefore the same memory, which is layout `chw`.
     """
 
     name: str
@@ -38,6 +39,27 @@ class Tensor:
     def chw(self) -> tuple[int, int, int]:
         """(c, h, w)."""
         return self.c, self.h, self.w
+
+    @property
+    def elems(self) -> int:
+        """Number of values."""
+        return self.c * self.h * self.w
+
+    @classmethod
+    def of(cls, name: str, dims: Sequence[int]) -> Tensor:
+        """The tensor of those ONNX dimensions."""
+        c, h, w = (math.prod(dims[axis] for axis in axes) for axes in chw_axes(dims))
+        return cls(name, tuple(dims), c, h, w)
+
+
+def chw_axes(dims: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """The ONNX axes that make up c, h and w; the rule is in Tensor."""
+    axes = tuple(range(len(dims)))
+    if len(dims) > 1 and dims[0] == 1:
+        axes = axes[1:]
+    if len(axes) == 2:
+        return axes[:1], (), axes[1:]
+    return axes[:1], axes[1:2], axes[2:]
 
 
 @dataclass(frozen=True)
