@@ -136,17 +136,21 @@ class Baseline:
 class Frontier:
     """The exact front of one (model, device, memory axis); points by rising memory, falling latency.
 
-    `certified_by`: how optimality was established, for example "highs-lp+dp". `io_bytes`: the caller's input and
-    output buffers, which are not in the arena. `smallest_bytes` and `smallest_step`: the least budget any selection
-    fits, and the step of execution that needs it.
+    `certified_by`: how optimality was established, for example "highs-lp+dp". Not `complete`: a limit ended the trace
+    and only the points of largest memory are given. `io_bytes`: the caller's input and output buffers, which are not
+    in the arena. `smallest_bytes` and `smallest_step`: the least budget any selection fits, and the step of execution
+    that needs it; None and "" when the trace ended before that was known.
     """
 
     memory: str
     solve_s: float
     certified_by: str
+    uncertified_because: str  # why the second method gave no answer; "" when it did
+    complete: bool
+    incomplete_because: str  # "" when complete
     points: tuple[Point, ...]
     baselines: tuple[Baseline, ...]
-    smallest_bytes: int
+    smallest_bytes: int | None
     smallest_step: str
     io_bytes: int
     costs_digest: str  # of every cost used; another digest makes the front stale

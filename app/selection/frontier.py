@@ -18,6 +18,13 @@ from solver import problem as sp
 from solver.evaluate import ImpossibleSelection, evaluate
 
 
+POINT_LIMIT_S = 30.0
+"""Arena and workspace points take milliseconds; on the total axis a point is a knapsack and may take long."""
+
+MOST_POINTS = 400
+"""A front with more points is cut there and says so; no screen and no engineer tells more of them apart."""
+
+
 def trace(
     graph: Graph,
     costs: CostTable,
@@ -46,10 +53,12 @@ def trace(
             built.problem,
             sp.MemoryAxis(memory),
             max_weights_bytes=max_weights_bytes,
+            time_limit_s_per_point=POINT_LIMIT_S,
+            max_points=MOST_POINTS,
             on_point=report if on_point is not None else None,
             should_cancel=should_cancel,
         )
-    except sf.InfeasibleBudget as error:
+    except sf.Infeasible as error:
         raise UserError(
             "budget-infeasible",
             str(error),
@@ -61,10 +70,13 @@ def trace(
         memory=memory,
         solve_s=front.solve_s,
         certified_by=front.certified_by,
+        uncertified_because=front.uncertified_because,
+        complete=front.complete,
+        incomplete_because=front.incomplete_because,
         points=tuple(_point(built, costs, solved) for solved in front.points),
         baselines=_baselines(graph, costs, built, families),
         smallest_bytes=front.smallest_bytes,
-        smallest_step=str(front.smallest_step),
+        smallest_step=str(front.smallest or ""),
         io_bytes=sum(4 * math.prod(graph.tensors[name].dims) for name in (*graph.inputs, *graph.outputs)),
         costs_digest=_digest(candidates, costs),
     )
@@ -87,6 +99,12 @@ def _point(built: Built, costs: CostTable, solved: sf.FrontPoint) -> Point:
     return point_from(built, costs, solved.selection, proven=solved.proven, bound_ns=solved.bound_ns)
 
 
+def _fastest(built: Built) -> sp.Selection:
+    selection = sf.fastest(built.problem).selection
+    assert selection is not None  # without a time limit there is an optimum, or fastest() has raised
+    return selection
+
+
 def _baselines(graph: Graph, costs: CostTable, built: Built, families: Collection[str] | None) -> tuple[Baseline, ...]:
     """What simpler methods pick. Their bound is their own latency: nothing is claimed about optimality."""
 
@@ -94,14 +112,7 @@ def _baselines(graph: Graph, costs: CostTable, built: Built, families: Collectio
         latency_ns = evaluate(of.problem, selection).time_ns
         return Baseline(name, explanation, point_from(of, costs, selection, proven=False, bound_ns=latency_ns))
 
-    found = [
-        named(
-            "time-only",
-            "the least latency when memory does not matter",
-            built,
-            sf.fastest(built.problem).selection,
-        )
-    ]
+    found = [named("time-only", "the least latency when memory does not matter", built, _fastest(built))]
     try:
         greedy = fastest_per_node(built)
         found.append(
@@ -123,7 +134,7 @@ def _baselines(graph: Graph, costs: CostTable, built: Built, families: Collectio
                 "all-direct",
                 "the fastest selection of direct convolutions (direct, pointwise, depthwise): no workspace",
                 plain,
-                sf.fastest(plain.problem).selection,
+                _fastest(plain),
             )
         )
     return tuple(found)
