@@ -1,4 +1,4 @@
-"""Bundles of tiny networks, made without the optimiser: each node's first fitting primitive, no byte of memory reused."""
+"""Bundles of tiny networks without the optimiser: each node's first fitting primitive, no byte of memory reused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from app.codegen.emit import FileData, emit
 from app.codegen.plan import Plan, Provenance, make_plan
-from app.graph.ir import VIEW, Graph, Node, Tensor
+from app.graph.ir import Graph, Node, Tensor
 from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule
 from kernels import reference, registry
 from kernels.spec import Array, Attrs, Layout, Primitive, Shape, bias_elems, weight_elems
@@ -34,7 +34,9 @@ PROVENANCE = Provenance(
 )
 
 
-def conv(c: int, h: int, w: int, m: int, k: int = 3, *, stride: int = 1, pad: int | None = None, group: int = 1) -> Shape:
+def conv(
+    c: int, h: int, w: int, m: int, k: int = 3, *, stride: int = 1, pad: int | None = None, group: int = 1
+) -> Shape:
     """A square convolution; `pad` keeps the size unless given."""
     pad = k // 2 if pad is None else pad
     oh, ow = (h + 2 * pad - k) // stride + 1, (w + 2 * pad - k) // stride + 1
@@ -49,7 +51,7 @@ def graph(
     *,
     seed: int = 0,
 ) -> Graph:
-    """A graph of (output name, shape, input names, attrs) nodes with random weights; a node is named after its output."""
+    """A graph of (output name, shape, input names, attrs) nodes, random weights; nodes are named after outputs."""
     rng = np.random.default_rng(seed)
     tensors = {name: Tensor(name, (1, *chw), *chw) for name, chw in inputs}
     constants: dict[str, Array] = {}
@@ -59,9 +61,13 @@ def graph(
         for role, elems in (("weights", weight_elems(shape)), ("bias", bias_elems(shape))):
             if elems:
                 names[role] = f"{output}.{role}"
-                constants[names[role]] = rng.normal(0, elems**-0.5 if role == "weights" else 1, elems).astype(np.float32)
+                constants[names[role]] = rng.normal(0, elems**-0.5 if role == "weights" else 1, elems).astype(
+                    np.float32
+                )
         tensors[output] = Tensor(output, (1, *shape.output_dims), *shape.output_dims)
-        made.append(Node(output, shape.op, tuple(sources), output, shape, attrs, names.get("weights"), names.get("bias")))
+        made.append(
+            Node(output, shape.op, tuple(sources), output, shape, attrs, names.get("weights"), names.get("bias"))
+        )
     return Graph("tiny", tuple(n for n, _ in inputs), tuple(outputs), tensors, tuple(made), constants)
 
 
@@ -119,7 +125,7 @@ def schedule(net: Graph, choose: Callable[[Shape], Primitive] = first_chw) -> Sc
         size = Layout.CHW.bytes(*net.tensors[name].chw)
         places[name, Layout.CHW] = Operand(Region.INPUT, index, 0, size)
     for node in net.nodes:
-        assert node.op != VIEW and node.shape is not None
+        assert node.shape is not None, "views have no primitive"
         primitive = choose(node.shape)
         inputs = tuple(read(name, primitive.in_layout) for name in node.inputs)
         output = destination(node.output, primitive.out_layout, "output")
@@ -186,3 +192,9 @@ def two_convolutions() -> Graph:
         [("hidden", conv(3, 9, 7, 8), ("image",), relu), ("scores", conv(8, 9, 7, 5, stride=2), ("hidden",), Attrs())],
         ["scores"],
     )
+
+
+def plain(shape: Shape) -> Primitive:
+    """The plain loops for convolutions, the first chw primitive for the rest: quick to compile."""
+    accepted, _ = registry.candidates(shape)
+    return next((p for p in accepted if p.variant == "plain"), None) or first_chw(shape)

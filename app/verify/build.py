@@ -1,0 +1,111 @@
+"""Compiles a bundle as strictly as its users may, with the self-test of the bundle and with our own probe."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import Item, UserError
+from app.verify.opened import OpenedBundle
+from app.verify.probe import probe_source
+
+STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror")
+OPTIMISED_FLAGS = ("-O3",)
+SANITIZE_FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+SECTION_FLAGS = ("-ffunction-sections", "-fdata-sections")
+PARALLEL_COMPILES = 2
+_MOST_ERROR_LINES = 12
+
+
+@dataclass(frozen=True)
+class Built:
+    """The programs made from a bundle. `code_bytes`: machine code of the routines the network calls."""
+
+    selftest: Path
+    probe: Path
+    compiler: str  # as it names itself
+    flags: tuple[str, ...]
+    code_bytes: int
+
+
+def build(
+    bundle: OpenedBundle, compiler: str, extra_flags: Sequence[str], *, sanitize: bool, timeout_s: float
+) -> Built:
+    """Compile and link; raises UserError `compiler-missing` or `bundle-does-not-compile`."""
+    if shutil.which(compiler) is None:
+        raise UserError(
+            "compiler-missing",
+            f"the C compiler {compiler} was not found",
+            hint="install it, or choose another compiler for this device",
+            facts={"compiler": compiler},
+        )
+    flags = (*STRICT_FLAGS, *(SANITIZE_FLAGS if sanitize else OPTIMISED_FLAGS), *extra_flags)
+    output = bundle.folder.parent / "verify-build"
+    output.mkdir()
+    probe = output / "probe.c"
+    probe.write_text(probe_source(bundle))
+    library = bundle.library_sources()
+    tests = [bundle.folder / "test" / "test_main.c", bundle.folder / "test" / "vectors.S"]
+    sources = [*library, *tests, probe]
+    objects = {source: output / f"{number}.o" for number, source in enumerate(sources)}
+
+    def compile_one(source: Path) -> None:
+        command = [compiler, *flags, *SECTION_FLAGS, "-I", str(bundle.folder), "-I", str(source.parent)]
+        _run([*command, "-c", "-o", str(objects[source]), str(source)], timeout_s)
+
+    with ThreadPoolExecutor(PARALLEL_COMPILES) as pool:
+        list(pool.map(compile_one, sources))
+
+    linked = [str(objects[source]) for source in library]
+    libraries = ["-lm"] if bundle.needs_libm else []
+
+    def link(name: str, mains: list[Path]) -> Path:
+        program = output / name
+        parts = [str(objects[main]) for main in mains]
+        _run([compiler, *flags, "-Wl,--gc-sections", "-o", str(program), *parts, *linked, *libraries], timeout_s)
+        return program
+
+    return Built(
+        selftest=link("selftest", tests),
+        probe=link("probe", [probe]),
+        compiler=_run([compiler, "--version"], timeout_s).splitlines()[0].strip(),
+        flags=flags,
+        code_bytes=_code_bytes(bundle, compiler, linked, output, timeout_s),
+    )
+
+
+def _code_bytes(bundle: OpenedBundle, compiler: str, objects: list[str], output: Path, timeout_s: float) -> int:
+    """Sum of the .text sections of what is left of the library when only its interface is kept."""
+    kept = output / "kept.o"
+    roots = [f"-Wl,-u,{bundle.prefix}_{name}" for name in ("init", "run", "strerror")]
+    _run([compiler, "-r", "-nostdlib", "-Wl,--gc-sections", *roots, "-o", str(kept), *objects], timeout_s)
+    table = _run(["size", "-A", str(kept)], timeout_s)
+    rows = [line.split() for line in table.splitlines()]
+    return sum(int(row[1]) for row in rows if len(row) == 3 and row[0].startswith(".text"))
+
+
+def _run(command: list[str], timeout_s: float) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False)
+    except FileNotFoundError as error:
+        raise UserError(
+            "compiler-missing", f"the tool {command[0]} was not found", hint="install the compiler's binary utilities"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            "bundle-does-not-compile", f"{command[0]} took longer than {timeout_s:.0f} s: {command[-1]}"
+        ) from error
+    if done.returncode != 0:
+        # The scratch folder's name says nothing to a reader.
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(
+            "bundle-does-not-compile",
+            f"{Path(command[0]).name} refuses {Path(command[-1]).name}",
+            hint="this is a defect of the export; please report it with the lines below",
+            items=[Item(Path(command[-1]).name, line) for line in lines[:_MOST_ERROR_LINES]],
+        )
+    return done.stdout
