@@ -17,7 +17,6 @@ from solver import frontier as sf
 from solver import problem as sp
 from solver.evaluate import ImpossibleSelection, evaluate
 
-
 POINT_LIMIT_S = 30.0
 """Arena and workspace points take milliseconds; on the total axis a point is a knapsack and may take long."""
 

@@ -8,13 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from solver.arena import place
-
 from app.costs import Cost, CostTable
 from app.points import ConversionChoice, LayerChoice, PlacedBuffer, Point
 from app.selection.problem import Built
 from kernels.spec import Layout
 from solver import problem as sp
+from solver.arena import place
 from solver.evaluate import Lifetimes, evaluate_lifetimes, lifetimes
 
 _KINDS = {
