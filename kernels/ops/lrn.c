@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Local response normalisation across channels: y = x * (gamma + alpha/size * sum x^2)^-beta, the sum over channels
+ * k - (size-1)/2 .. k + size/2 on the image (Krizhevsky et al. 2012, sec. 3.3; ONNX LRN-13).
+ *
+ *   x, y       the same layout
+ *
+ * Each sum is taken afresh: a sliding sum would keep the rounding errors of large values it has left behind.
+ * beta = 3/4, the published value, needs no power function: t^(-1/4) by Newton's iteration, then its cube.
+ */
+#include <math.h>
+
+#include "ts_blocks.h"
+
+/* t^(-3/4) for normal t > 0. The first guess halves the exponent twice in the integer view of a float (as the
+ * inverse square root of Lomont 2003 does once); it is within 5 %, and u += u (1 - t u^4) / 4 takes the relative
+ * error e to 2.5 e^2, so three steps reach float precision. */
+TS_INLINE ts_vec power_minus_three_quarters(ts_vec t)
+{
+    const ts_vec quarter = ts_splat(0.25f), five_quarters = ts_splat(1.25f);
+    ts_vec u;
+#if TS_VL > 1
+    u = (ts_vec)(0x4F57BD00 - ((ts_veci)t >> 2));
+#else
+    int32_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits = 0x4F57BD00 - (bits >> 2);
+    memcpy(&u, &bits, sizeof u);
+#endif
+    for (int i = 0; i < 3; i++) {
+        ts_vec square = u * u;
+        u = u * (five_quarters - quarter * t * square * square);
+    }
+    return u * u * u;
+}
+
+struct lrn {
+    ts_vec gamma, ratio;
+    float beta;
+};
+
+/* `sum` is never negative, so t is at least gamma. */
+TS_INLINE ts_vec normalised(ts_vec x, ts_vec sum, struct lrn lrn, int published_beta)
+{
+    ts_vec t = ts_fma(lrn.ratio, sum, lrn.gamma);
+    if (published_beta)
+        return x * power_minus_three_quarters(t);
+    float lanes[TS_VL];
+    ts_store(lanes, t);
+    for (int i = 0; i < TS_VL; i++)
+        lanes[i] = powf(lanes[i], -lrn.beta);
+    return x * ts_load(lanes);
+}
+
+/* One vector of pixels of one lane: the neighbours are `pixels` floats apart. */
+TS_INLINE void lrn_planes(const struct ts_shape *s, const float *x, float *y, struct lrn lrn, int published_beta)
+{
+    enum { STRIP = 512 }; /* pixels: the planes of one window stay in the first-level cache */
+    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w;
+    int32_t below = (s->kh - 1) / 2, above = s->kh / 2;
+    for (ptrdiff_t strip = 0; strip < pixels; strip += STRIP) {
+        ptrdiff_t end = strip + STRIP < pixels ? strip + STRIP : pixels;
+        for (int32_t k = 0; k < s->c; k++) {
+            int32_t first = k - below < 0 ? 0 : k - below, last = k + above < s->c ? k + above : s->c - 1;
+            for (ptrdiff_t p = strip; p < end; p += TS_VL) {
+                int32_t n = end - p < TS_VL ? (int32_t)(end - p) : TS_VL;
+                ts_vec sum = ts_zero();
+                for (int32_t q = first; q <= last; q++) {
+                    ts_vec v = ts_load_lanes(x + q * pixels + p, n);
+                    sum = ts_fma(v, v, sum);
+                }
+                ts_vec v = ts_load_lanes(x + k * pixels + p, n);
+                ts_store_lanes(y + k * pixels + p, normalised(v, sum, lrn, published_beta), n);
+            }
+        }
+    }
+}
+
+enum { SPAN = 64, MARGIN = 16 }; /* channels of a pixel at a time, and the most a window reaches to either side */
+
+/* Channels together in memory: the squares of up to SPAN channels and their margins are laid out in a local array,
+ * so that windows run across blocks, and beyond the first and last channel meet zeros. */
+TS_INLINE void lrn_pixels(const struct ts_shape *s, const float *x, float *y, enum ts_layout layout, struct lrn lrn,
+                          int published_beta)
+{
+    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, lanes = ts_lanes(layout, s->c);
+    ptrdiff_t run = layout == TS_HWC ? SPAN : (ptrdiff_t)layout; /* contiguous channels of a pixel */
+    int32_t below = (s->kh - 1) / 2;
+    float squares[MARGIN + SPAN + MARGIN + TS_VL] = {0};
+    for (ptrdiff_t p = 0; p < pixels; p++)
+        for (ptrdiff_t base = 0; base < s->c; base += SPAN) {
+            ptrdiff_t span = s->c - base < SPAN ? s->c - base : SPAN;
+            for (ptrdiff_t k = -MARGIN; k < SPAN + MARGIN; k++) {
+                ptrdiff_t q = base + k;
+                float v = q < 0 || q >= s->c ? 0.0f : x[(q / lanes * pixels + p) * lanes + q % lanes];
+                squares[MARGIN + k] = v * v;
+            }
+            for (ptrdiff_t k = 0; k < span; k += run)
+                for (ptrdiff_t l = 0; l < run && k + l < span; l += TS_VL) {
+                    ptrdiff_t q = base + k + l, offset = (q / lanes * pixels + p) * lanes + q % lanes;
+                    ptrdiff_t left = span - k - l, n = run - l < left ? run - l : left;
+                    n = n < TS_VL ? n : TS_VL;
+                    ts_vec sum = ts_zero();
+                    for (int32_t j = 0; j < s->kh; j++)
+                        sum = sum + ts_load(squares + MARGIN + k + l - below + j);
+                    ts_store_lanes(y + offset, normalised(ts_load_lanes(x + offset, n), sum, lrn, published_beta), n);
+                }
+        }
+    ts_zero_padding(layout, y, s->c, pixels);
+}
+
+TS_INLINE void lrn(const struct ts_shape *s, const float *x, float *y, enum ts_layout layout)
+{
+    struct lrn numbers = {ts_splat(s->gamma), ts_splat(s->alpha / (float)s->kh), s->beta};
+    int published_beta = s->beta == 0.75f;
+    if (layout == TS_CHW && published_beta)
+        lrn_planes(s, x, y, numbers, 1);
+    else if (layout == TS_CHW)
+        lrn_planes(s, x, y, numbers, 0);
+    else if (published_beta)
+        lrn_pixels(s, x, y, layout, numbers, 1);
+    else
+        lrn_pixels(s, x, y, layout, numbers, 0);
+}
+
+#define EACH_LRN(name, layout)                                                                                         \
+    TS_ROUTINE(lrn_across_##name##_##name##_f32)                                                                       \
+    {                                                                                                                  \
+        (void)weights, (void)bias, (void)workspace;                                                                    \
+        lrn(s, x[0], y, layout);                                                                                       \
+    }
+
+TS_EACH_LAYOUT(EACH_LRN)

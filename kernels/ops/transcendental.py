@@ -1,0 +1,19 @@
+"""Element-by-element operators that call the C mathematics library, in every layout and in place."""
+
+from kernels.spec import Layout, Primitive
+
+PRIMITIVES = tuple(
+    Primitive(
+        op,
+        "elementwise",
+        layout,
+        layout,
+        "ops/transcendental.c",
+        cite="ONNX operators Exp-13, Log-13, Sqrt-13, Sigmoid-13, Tanh-13, Elu-6",
+        in_place=True,
+        needs_libm=True,
+        headers=("include/ts.h", "include/ts_blocks.h", "include/ts_vec.h"),
+    )
+    for op in ("exp", "log", "sqrt", "sigmoid", "tanh", "elu")
+    for layout in Layout
+)

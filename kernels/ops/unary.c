@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Element by element, the operators that need only arithmetic: y = f(x).
+ *
+ *   x, y       any layout, the same for both; may be the same memory
+ *
+ * The order of elements does not matter, so all layouts are one loop over the floats of the tensor.
+ */
+#include "ts_blocks.h"
+
+enum unary { CLAMP, NEG, ABS, LEAKY_RELU, HARD_SIGMOID, HARD_SWISH };
+
+TS_INLINE ts_vec unary_of(enum unary op, ts_vec v, ts_vec lo, ts_vec hi, ts_vec alpha, ts_vec beta)
+{
+    const ts_vec zero = ts_zero(), one = ts_splat(1.0f);
+    switch (op) {
+    case CLAMP:
+        return ts_clamp_vec(v, lo, hi);
+    case NEG:
+        return -v;
+    case ABS:
+        return ts_max(v, -v);
+    case LEAKY_RELU: /* one of the two terms is zero */
+        return ts_max(v, zero) + alpha * ts_min(v, zero);
+    case HARD_SIGMOID:
+        return ts_clamp_vec(ts_fma(v, alpha, beta), zero, one);
+    case HARD_SWISH:
+        return v * ts_clamp_vec(ts_fma(v, ts_splat(1.0f / 6.0f), ts_splat(0.5f)), zero, one);
+    }
+    return v;
+}
+
+TS_INLINE void unary(const struct ts_shape *s, const float *x, float *y, enum unary op, enum ts_layout layout)
+{
+    const ts_vec lo = ts_splat(s->lo), hi = ts_splat(s->hi), alpha = ts_splat(s->alpha), beta = ts_splat(s->beta);
+    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, n = ts_elems(layout, s->c, pixels), i = 0;
+    for (; i + TS_VL <= n; i += TS_VL)
+        ts_store(y + i, unary_of(op, ts_load(x + i), lo, hi, alpha, beta));
+    if (i < n)
+        ts_store_part(y + i, unary_of(op, ts_load_part(x + i, (int32_t)(n - i)), lo, hi, alpha, beta),
+                      (int32_t)(n - i));
+    ts_zero_padding(layout, y, s->c, pixels);
+}
+
+#define UNARY(op, OP, name, layout)                                                                                    \
+    TS_ROUTINE(op##_elementwise_##name##_##name##_f32)                                                                 \
+    {                                                                                                                  \
+        (void)weights, (void)bias, (void)workspace;                                                                    \
+        unary(s, x[0], y, OP, layout);                                                                                 \
+    }
+#define EACH_UNARY(name, layout)                                                                                       \
+    UNARY(clamp, CLAMP, name, layout)                                                                                  \
+    UNARY(neg, NEG, name, layout)                                                                                      \
+    UNARY(abs, ABS, name, layout)                                                                                      \
+    UNARY(leaky_relu, LEAKY_RELU, name, layout)                                                                        \
+    UNARY(hard_sigmoid, HARD_SIGMOID, name, layout)                                                                    \
+    UNARY(hard_swish, HARD_SWISH, name, layout)
+
+TS_EACH_LAYOUT(EACH_UNARY)
