@@ -1,0 +1,80 @@
+/** What has been fetched: models, devices, fronts, points, bundles. Points and bundles never change, so they are kept. */
+
+import * as api from "./api.js";
+
+const KEPT = 200;
+
+/** @param {Map<string, Promise<any>>} kept @param {string} key @param {() => Promise<any>} fetch */
+function once(kept, key, fetch) {
+  if (!kept.has(key)) {
+    if (kept.size >= KEPT) kept.delete(kept.keys().next().value);
+    kept.set(key, fetch().catch((error) => {
+      kept.delete(key);
+      throw error;
+    }));
+  }
+  return kept.get(key);
+}
+
+export class Catalog {
+  constructor() {
+    /** @type {any[]} */
+    this.models = [];
+    /** @type {any[]} */
+    this.devices = [];
+    /** @type {Map<string, Promise<any>>} */
+    this.points = new Map();
+    /** @type {Map<string, Promise<any>>} */
+    this.bundles = new Map();
+  }
+
+  /** Fetches the lists again. */
+  async refresh() {
+    [this.models, this.devices] = await Promise.all([api.models(), api.devices()]);
+  }
+
+  /** @param {string} id @returns {string} the name of a model, its id if it is unknown */
+  modelName = (id) => this.models.find((model) => model.id === id)?.name ?? id;
+
+  /** @param {string} frontier @param {string} id @returns {Promise<any>} the point with layers and buffers */
+  point(frontier, id) {
+    return once(this.points, `${frontier}/${id}`, () => api.point(frontier, id));
+  }
+
+  /** @param {string} id @returns {Promise<any>} */
+  bundle(id) {
+    return once(this.bundles, id, () => api.bundle(id));
+  }
+
+  /**
+   * The model, device and front a state means: those it names, else the first that has a front.
+   * @param {import("./state.js").State} state
+   * @returns {Promise<{model: any, device: any, frontier: any|null, known: any[]}>} model is null if there is none at all
+   */
+  async resolve(state) {
+    await this.refresh();
+    if (state.frontier) {
+      const frontier = await api.frontier(state.frontier);
+      return { model: this.models.find((m) => m.id === frontier.model) ?? null, device: this.#device(frontier.device), frontier, known: [] };
+    }
+    const device = this.#device(state.device);
+    let model = this.models.find((m) => m.id === state.model || m.name === state.model) ?? null;
+    if (state.model && !model) throw new api.Problem({ title: "Unknown model", status: 404, detail: `There is no model ${state.model}.`, hint: "It may have been deleted. Choose another one." });
+    let known = [];
+    if (model) known = await api.frontiers(model.id, device.name);
+    for (const candidate of model ? [] : this.models) {
+      known = await api.frontiers(candidate.id, device.name);
+      model = candidate;
+      if (known.length) break;
+    }
+    if (!state.model && !known.length) model = this.models[0] ?? null;
+    const newest = known.filter((f) => f.memory === state.memory).sort((p, q) => String(q.created_at).localeCompare(String(p.created_at)))[0];
+    return { model, device, frontier: newest ? await api.frontier(newest.id) : null, known };
+  }
+
+  #device(name) {
+    const device = name ? this.devices.find((d) => d.name === name) : this.devices[0];
+    if (!device) throw new api.Problem({ title: "Unknown device", status: 404, detail: name ? `There is no device ${name}.` : "The server has no device to measure on.", hint: "See docs/devices.md." });
+    return device;
+  }
+}

@@ -1,0 +1,222 @@
+/** The front as a step line with everything that is said about its points, and the budget as a line to drag. */
+
+import * as fmt from "../format.js";
+import { bytesOn, familyColour } from "../front.js";
+import { h } from "../dom.js";
+import { draw, release, THEMES } from "../plot.js";
+import { byteTicks, timeTicks } from "../ticks.js";
+import { createBudgetLine } from "./budget_line.js";
+
+const MARGIN = { l: 54, r: 18, t: 34, b: 40 };
+const ms = (ns) => ns / 1e6;
+
+/** @param {number} low @param {number} high @param {boolean} log @param {[number, number]} pad shares of the span @returns {[number, number]} */
+function padded(low, high, log, pad) {
+  if (log) {
+    const span = Math.log(high / low) || 0.1;
+    return [low * Math.exp(-span * pad[0]), high * Math.exp(span * pad[1])];
+  }
+  const span = high - low || high * 0.1;
+  return [Math.max(0, low - span * pad[0]), high + span * pad[1]];
+}
+
+/**
+ * The part of the plane that is shown when nothing is zoomed. Baselines far outside do not stretch it; they are drawn
+ * at its edge with their figures.
+ */
+function home(view) {
+  const x = view.points.map((p) => bytesOn(p, view.axis));
+  const y = view.points.map((p) => ms(p.latency_ns));
+  const [xmin, xmax, ymin, ymax] = [Math.min(...x), Math.max(...x), Math.min(...y), Math.max(...y)];
+  return { x: padded(xmin, xmax, view.scale.includes("x"), [0.09, 0.07]), y: padded(ymin, ymax, view.scale.includes("y"), [0.09, 0.08]) };
+}
+
+const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
+
+/** Inside the range by a small share, so that a marker at the edge is whole. */
+function inset([low, high], log) {
+  if (log) return [low * (high / low) ** 0.025, high / (high / low) ** 0.03];
+  return [low + (high - low) * 0.025, high - (high - low) * 0.03];
+}
+
+/** @param {object} point @param {object} view @param {string} heading @returns {string} exact figures for the hover card */
+function card(point, view, heading) {
+  const families = Object.entries(point.families).sort((p, q) => q[1] - p[1]);
+  const mix = families.map(([name, n]) => `<span style="color:${familyColour(name)}">■</span> ${n} ${name}`).join("  ");
+  const proof = point.proven ? "proven optimal" : `gap ${fmt.percent(point.gap, 2)}, bound ${fmt.exactTime(point.bound_ns)}`;
+  const measured = point.measured_ns ? `<br>measured ${fmt.exactTime(point.measured_ns)}` : "";
+  return (
+    `<b>${heading}</b><br>${fmt.integer(bytesOn(point, view.axis))} B ${view.axis}<br>${fmt.exactTime(point.latency_ns)}` +
+    ` (p10–p90 ${fmt.time(point.p10_ns)} – ${fmt.time(point.p90_ns)})${measured}<br>${proof}<br>${mix}`
+  );
+}
+
+function pointTraces(view, colours) {
+  const { axis, points, knee } = view;
+  const marks = (chosen, marker, name) => ({
+    type: "scatter", mode: "markers", name, x: chosen.map((p) => bytesOn(p, axis)), y: chosen.map((p) => ms(p.latency_ns)),
+    customdata: chosen.map((p) => p.id), marker, hovertemplate: "%{text}<extra></extra>",
+    text: chosen.map((p) => card(p, view, `Point ${points.indexOf(p) + 1} of ${points.length}${p === knee ? " · knee" : ""}`)),
+  });
+  const plain = points.filter((p) => p !== knee);
+  const traces = [
+    marks(plain.filter((p) => p.proven), { size: 8.5, color: colours.front, line: { width: 1.5, color: colours.surface } }, "proven"),
+    marks(plain.filter((p) => !p.proven), { size: 8.5, color: colours.surface, line: { width: 2, color: colours.front } }, "gap"),
+  ];
+  if (knee) traces.push(marks([knee], { size: 15, symbol: "star", color: knee.proven ? colours.knee : colours.surface, line: { width: 1.2, color: knee.proven ? colours.surface : colours.knee } }, "knee"));
+  return traces;
+}
+
+function stepLine(view, ranges, colours) {
+  const x = view.points.map((p) => bytesOn(p, view.axis));
+  const y = view.points.map((p) => ms(p.latency_ns));
+  // With one more byte nothing gets slower and nothing gets faster until the next point: the latency of the smaller
+  // point holds up to it. The last one holds for ever, hence the tail beyond the view.
+  const far = Math.max(ranges.x[1], x.at(-1)) * 4;
+  return {
+    type: "scatter", mode: "lines", name: "front", x: [...x, far], y: [...y, y.at(-1)], hoverinfo: "skip",
+    line: { shape: "hv", color: colours.front, width: 2 },
+  };
+}
+
+function overBudget(view, ranges, colours) {
+  if (view.budget === null) return [];
+  const right = Math.max(ranges.x[1], view.budget) * 4;
+  const [bottom, top] = [Math.min(ranges.y[0], 1e-6) || 1e-6, ranges.y[1] * 10];
+  return [{
+    type: "scatter", mode: "lines", name: "over budget", hoverinfo: "skip", fill: "toself", line: { width: 0 },
+    x: [view.budget, right, right, view.budget, view.budget], y: [bottom, bottom, top, top, bottom],
+    fillpattern: { shape: "/", size: 9, solidity: 0.12, fgcolor: colours.over, bgcolor: "rgba(0,0,0,0)", fillmode: "overlay" }, fillcolor: "rgba(0,0,0,0)",
+  }];
+}
+
+function baselineTraces(view, ranges, colours) {
+  const [xs, ys] = [inset(ranges.x, view.scale.includes("x")), inset(ranges.y, view.scale.includes("y"))];
+  return view.baselines.map(({ name, explanation, point }) => {
+    const [px, py] = [bytesOn(point, view.axis), ms(point.latency_ns)];
+    const [x, y] = [clamp(px, xs), clamp(py, ys)];
+    const arrow = py > ys[1] ? "↑ " : px > xs[1] ? "→ " : "";
+    const label = arrow ? `${arrow}${name} ${arrow === "↑ " ? fmt.time(point.latency_ns, 3) : fmt.bytes(px, view.units)}` : name;
+    const mid = view.scale.includes("x") ? Math.sqrt(ranges.x[0] * ranges.x[1]) : (ranges.x[0] + ranges.x[1]) / 2;
+    return {
+      type: "scatter", mode: "markers+text", name, x: [x], y: [y], customdata: [point.id], hovertemplate: "%{hovertext}<extra></extra>",
+      hovertext: [card(point, view, `Baseline ${name}`) + `<br><i>${explanation}</i>`],
+      text: [label], textposition: x > mid ? (arrow === "↑ " ? "middle left" : "top left") : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
+      marker: { size: 10, symbol: "diamond-open", color: colours.baseline, line: { width: 2 } },
+    };
+  });
+}
+
+function selectionTraces(view, ranges, colours) {
+  return [["B", view.b, colours.b], ["A", view.a, colours.a]].filter(([, point]) => point).map(([letter, point, colour]) => ({
+    type: "scatter", mode: "markers+text", name: letter, hoverinfo: "skip", x: [clamp(bytesOn(point, view.axis), ranges.x)], y: [clamp(ms(point.latency_ns), ranges.y)],
+    text: [`<b>${letter}</b>`], textposition: "top right", textfont: { size: 14, color: colour }, cliponaxis: false,
+    marker: { size: letter === "A" ? 21 : 25, symbol: "circle-open", color: colour, line: { width: 2.5 } },
+  }));
+}
+
+function layoutOf(view, ranges, colours, width, height) {
+  const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
+  const xs = byteTicks(...ranges.x, Math.max(3, Math.floor(width / 95)), logX);
+  const ys = timeTicks(...ranges.y, Math.max(3, Math.floor(height / 52)), logY);
+  const range = ([low, high], log) => (log ? [Math.log10(low), Math.log10(high)] : [low, high]);
+  const note = (extra) => ({ showarrow: false, font: { size: 11.5, color: colours.muted }, ...extra });
+  const limit = view.smallestBytes;
+  const shown = limit > ranges.x[0] && limit < ranges.x[1];
+  const where = (x) => (logX ? Math.log10(x) : x);
+  return {
+    margin: MARGIN, width, height,
+    xaxis: { type: logX ? "log" : "linear", range: range(ranges.x, logX), tickvals: xs, ticktext: xs.map((x) => fmt.bytes(x, view.units)) },
+    yaxis: { type: logY ? "log" : "linear", range: range(ranges.y, logY), tickvals: ys, ticktext: ys.map((y) => fmt.significant(y, 4)) },
+    shapes: shown ? [{ type: "rect", xref: "x", yref: "paper", x0: ranges.x[0], x1: limit, y0: 0, y1: 1, fillcolor: colours.muted, opacity: 0.1, line: { width: 0 }, layer: "below" }] : [],
+    annotations: [
+      note({ text: `latency, ms${logY ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 8, xshift: -44 }),
+      note({ text: `${view.axis} memory${logX ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "bottom", yshift: 3, xshift: -2 }),
+      ...(shown ? [note({ text: "nothing fits", textangle: -90, xref: "x", yref: "paper", x: where(limit), y: 0.03, xanchor: "right", yanchor: "bottom", font: { size: 11, color: colours.muted } })] : []),
+    ],
+  };
+}
+
+/**
+ * @param {{onSelect: (id: string, which: "a"|"b") => void, onBudget: (bytes: number|null, final: boolean) => void}} actions
+ * @returns {{element: HTMLElement, update: (view: any) => void, resetZoom: () => void, close: () => void}}
+ */
+export function createFrontPlot({ onSelect, onBudget }) {
+  const canvas = h("div", { class: "plot-canvas" });
+  const line = createBudgetLine({ onBudget, onTap: tapped });
+  const box = h("div", { class: "plot-box" }, canvas, line.element);
+  const caption = h("figcaption", { id: "front-caption", class: "visually-hidden" }, "Latency against memory; the same points as in the table of the front.");
+  const element = h("figure", { class: "plot", "aria-labelledby": "front-caption" }, box, caption);
+  let view = null;
+  let zoom = null;
+  let ranges = null;
+  let listening = false;
+  let drawing = Promise.resolve();
+  const observer = new ResizeObserver(() => view && render());
+  observer.observe(box);
+
+  function render() {
+    const width = Math.round(box.clientWidth);
+    const height = Math.round(box.clientHeight);
+    if (!width || !height) return;
+    ranges = zoom ?? home(view);
+    const colours = THEMES[view.theme];
+    const traces = [
+      ...overBudget(view, ranges, colours), stepLine(view, ranges, colours), ...baselineTraces(view, ranges, colours),
+      ...pointTraces(view, colours), ...selectionTraces(view, ranges, colours),
+    ];
+    const layout = layoutOf(view, ranges, colours, width, height);
+    drawing = drawing.then(() => draw(canvas, traces, layout, view.theme)).then(listen, (error) => canvas.replaceChildren(h("p", { class: "empty" }, error.message)));
+    line.update({ view, range: ranges.x, log: view.scale.includes("x"), left: MARGIN.l, width: width - MARGIN.l - MARGIN.r, top: MARGIN.t, height: height - MARGIN.t - MARGIN.b });
+  }
+
+  function listen() {
+    box.classList.add("drawn");
+    if (listening) return;
+    listening = true;
+    canvas.on("plotly_click", ({ points, event }) => {
+      const hit = points.find((p) => p.customdata);
+      if (hit) onSelect(hit.customdata, event.shiftKey ? "b" : "a");
+    });
+    canvas.on("plotly_doubleclick", resetZoom);
+    canvas.on("plotly_relayout", (change) => {
+      if (!("xaxis.range[0]" in change) && !("yaxis.range[0]" in change)) return;
+      const of = (axis, log, now) => (`${axis}.range[0]` in change ? [change[`${axis}.range[0]`], change[`${axis}.range[1]`]].map((v) => (log ? 10 ** v : v)) : now);
+      zoom = { x: of("xaxis", view.scale.includes("x"), ranges.x), y: of("yaxis", view.scale.includes("y"), ranges.y) };
+      render();
+    });
+  }
+
+  function resetZoom() {
+    zoom = null;
+    render();
+  }
+
+  /** A tap on the budget line is meant for the point under it. */
+  function tapped(clientX, clientY, shiftKey) {
+    const frame = canvas.getBoundingClientRect();
+    const scale = (value, [low, high], log) => (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low));
+    const place = (p) => [
+      frame.left + MARGIN.l + scale(bytesOn(p, view.axis), ranges.x, view.scale.includes("x")) * (frame.width - MARGIN.l - MARGIN.r),
+      frame.bottom - MARGIN.b - scale(ms(p.latency_ns), ranges.y, view.scale.includes("y")) * (frame.height - MARGIN.t - MARGIN.b),
+    ];
+    const far = (p) => Math.hypot(place(p)[0] - clientX, place(p)[1] - clientY);
+    const nearest = view.points.reduce((p, q) => (far(q) < far(p) ? q : p));
+    if (far(nearest) < 24) onSelect(nearest.id, shiftKey ? "b" : "a");
+  }
+
+  return {
+    element,
+    resetZoom,
+    update(next) {
+      if (view && (view.frontier !== next.frontier || view.scale !== next.scale)) zoom = null;
+      view = next;
+      render();
+    },
+    close() {
+      observer.disconnect();
+      line.close();
+      release(canvas);
+    },
+  };
+}

@@ -1,0 +1,80 @@
+/** The jobs at the bottom of every page: what runs, how far it is, what went wrong; all of it can be stopped. */
+
+import * as fmt from "../format.js";
+import { h, replace } from "../dom.js";
+
+export const ACTIVE = ["queued", "running", "cancelling"];
+const NAMES = { seed: "First run", measure: "Measure", frontier: "Trace front", bundle: "Bundle" };
+const STATES = { queued: "queued", running: "running", cancelling: "cancelling", succeeded: "done", failed: "failed", cancelled: "cancelled", lost: "lost" };
+
+/** @param {any} job */
+export const active = (job) => ACTIVE.includes(job.state);
+
+/** @param {any} job @returns {number|null} 0..1, null if the total is unknown */
+export const ratio = (job) => (job.progress?.total ? Math.min(1, job.progress.completed / job.progress.total) : null);
+
+/** @param {any} job @param {(id: string) => string} modelName @returns {string} */
+export function jobTitle(job, modelName) {
+  const { model, memory, prefix } = job.params ?? {};
+  return [NAMES[job.kind] ?? job.kind, model && modelName(model), memory, job.kind === "bundle" && prefix].filter(Boolean).join(" · ");
+}
+
+/** @param {any} job @returns {string} stage, n/m, ETA */
+export function jobStatus(job) {
+  if (!active(job)) return STATES[job.state] ?? job.state;
+  const { completed, total, unit } = job.progress ?? {};
+  const left = fmt.eta(job.eta_s);
+  const words = [job.state === "running" ? job.stage : STATES[job.state], total ? `${fmt.integer(completed)}/${fmt.integer(total)} ${unit ?? ""}`.trim() : "", left && `${left} left`];
+  return words.filter(Boolean).join(" · ");
+}
+
+/**
+ * @param {any} job
+ * @param {{onCancel: (job: any) => void, onRetry: (job: any) => void, modelName: (id: string) => string}} context
+ * @returns {HTMLElement}
+ */
+export function jobRow(job, { onCancel, onRetry, modelName }) {
+  const share = ratio(job);
+  const title = jobTitle(job, modelName);
+  return h("li", { class: `job ${job.state}`, dataset: { job: job.id } },
+    h("span", { class: `state ${job.state}` }, STATES[job.state] ?? job.state),
+    h("span", { class: "job-title" }, title),
+    active(job) && h("progress", { max: 1, value: share, "aria-label": `Progress of ${title}` }),
+    h("span", { class: "job-status" }, active(job) ? jobStatus(job) : fmt.when(job.finished_at ?? job.created_at)),
+    h("span", { class: "spring" }),
+    job.result_url && job.kind === "frontier" && h("a", { class: "link", href: `/w?frontier=${encodeURIComponent(job.result_url.split("/").pop())}${job.params.model ? `&model=${encodeURIComponent(job.params.model)}` : ""}${job.params.memory ? `&memory=${job.params.memory}` : ""}`, "data-route": "" }, "Open"),
+    active(job) && h("button", { type: "button", class: "small", disabled: job.state === "cancelling", onclick: () => onCancel(job) }, "Cancel"),
+    ["failed", "cancelled", "lost"].includes(job.state) && h("button", { type: "button", class: "small", onclick: () => onRetry(job) }, "Try again"),
+    job.error && h("div", { class: "job-error" }, h("b", {}, job.error.detail || job.error.title), job.error.hint && h("span", {}, ` ${job.error.hint}`),
+      job.error.errors?.length > 0 && h("ul", {}, job.error.errors.map((item) => h("li", {}, h("code", {}, item.pointer), ` ${item.detail}`)))));
+}
+
+/** @param {HTMLElement} footer @param {{onCancel: (job: any) => void, onRetry: (job: any) => void, modelName: (id: string) => string}} context */
+export function createJobTray(footer, context) {
+  const button = h("button", { type: "button", class: "tray-button", "aria-expanded": "false", "aria-controls": "tray-list" });
+  const tools = h("div", { class: "tray-tools" });
+  const items = h("ul", { id: "tray-list", class: "jobs", hidden: true });
+  replace(footer, h("div", { class: "tray-bar" }, button, tools), items);
+  button.addEventListener("click", () => {
+    items.hidden = !items.hidden;
+    button.setAttribute("aria-expanded", String(!items.hidden));
+  });
+
+  return {
+    tools,
+    /** @param {any[]} jobs newest first @param {boolean} live whether events arrive by themselves */
+    update(jobs, live) {
+      const running = jobs.filter(active);
+      const first = running.find((job) => job.state === "running") ?? running[0];
+      const failed = jobs.find((job) => !active(job))?.state === "failed";
+      const share = first ? ratio(first) : null;
+      replace(button,
+        h("span", { class: "caret", "aria-hidden": "true" }, "▴"),
+        first ? [h("span", { class: "busy", "aria-hidden": "true" }), h("b", {}, running.length > 1 ? `${running.length} jobs` : jobTitle(first, context.modelName)),
+          h("progress", { max: 1, value: share, "aria-label": "Progress" }), h("span", { class: "faint" }, jobStatus(first))]
+          : [h("span", { class: `lamp ${failed ? "bad" : live ? "ok" : "warn"}`, "aria-hidden": "true" }), h("span", {}, failed ? "The last job failed" : "No job is running"), jobs.length > 0 && h("span", { class: "faint" }, `${jobs.length} before`)],
+        !live && h("span", { class: "faint" }, "· polling"));
+      replace(items, jobs.length ? jobs.slice(0, 30).map((job) => jobRow(job, context)) : h("li", { class: "empty" }, "Jobs appear here: measuring, tracing, bundles."));
+    },
+  };
+}

@@ -1,0 +1,110 @@
+/** What a point does with every layer: primitive, layouts, time and its share, workspace, weights, conversions. */
+
+import * as fmt from "../format.js";
+import { familyColour } from "../front.js";
+import { h, replace, saveText } from "../dom.js";
+import { headerRow, sorted } from "./sorting.js";
+
+/** Rows of a point: its layers, and the conversions that belong to no layer (of the network's outputs). */
+export function layerRows(point) {
+  const rows = point.layers.map((layer, index) => ({ ...layer, index: index + 1, cost_ns: layer.time_ns + layer.conversion_ns }));
+  const nodes = new Set(point.layers.map((layer) => layer.node));
+  for (const change of point.conversions ?? []) {
+    if (nodes.has(change.consumer)) continue;
+    rows.push({
+      index: rows.length + 1, node: change.consumer, op: "convert", shape: change.shape, primitive: change.primitive, family: "conversion", variant: "",
+      in_layout: "", out_layout: "", in_place: null, time_ns: change.time_ns, p10_ns: change.time_ns, p90_ns: change.time_ns,
+      workspace_bytes: 0, weights_bytes: 0, conversions: [], conversion_ns: 0, cost_ns: change.time_ns,
+    });
+  }
+  return rows;
+}
+
+const COLUMNS = [
+  { name: "index", label: "#", value: (r) => r.index },
+  { name: "node", label: "layer", value: (r) => r.node },
+  { name: "primitive", label: "primitive", value: (r) => r.primitive },
+  { name: "cost_ns", label: "time", num: true, value: (r) => r.cost_ns },
+  { name: "workspace_bytes", label: "workspace", num: true, value: (r) => r.workspace_bytes },
+  { name: "weights_bytes", label: "weights", num: true, value: (r) => r.weights_bytes },
+  { name: "conversion_ns", label: "conversions", num: true, value: (r) => r.conversion_ns },
+];
+const CSV = ["index", "node", "op", "shape", "primitive", "family", "variant", "in_layout", "out_layout", "time_ns", "p10_ns", "p90_ns", "workspace_bytes", "weights_bytes", "conversions", "conversion_ns"];
+
+/** @param {{onLayer: (node: string|null) => void}} actions */
+export function createLayerTable({ onLayer }) {
+  const find = h("input", { type: "search", id: "layer-search", placeholder: "Filter layers  ( / )", "aria-label": "Filter layers", autocomplete: "off", spellcheck: "false" });
+  const note = h("span", { class: "faint" });
+  const save = (kind) => () => kind === "csv"
+    ? saveText(fmt.csv(CSV, layerRows(view.full)), `${view.full.id}-layers.csv`, "text/csv")
+    : saveText(JSON.stringify(view.full, null, 1), `${view.full.id}.json`, "application/json");
+  const tools = h("div", { class: "tools" }, find, note, h("span", { class: "spring" }),
+    h("button", { type: "button", class: "small", onclick: save("csv") }, "CSV"), h("button", { type: "button", class: "small", onclick: save("json") }, "JSON"));
+  const head = h("thead");
+  const body = h("tbody");
+  const table = h("table", { class: "grid layer-table", "aria-label": "Layers of point A" }, head, body);
+  const element = h("div", { class: "panel-body" }, tools, h("div", { class: "table-scroll tall", tabindex: "0", role: "region", "aria-label": "Layers" }, table));
+  let view = null;
+  let order = { by: "index", down: false };
+
+  find.addEventListener("input", render);
+  body.addEventListener("click", (event) => toggle(event.target.closest("tr")));
+  body.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    toggle(event.target.closest("tr"));
+  });
+
+  const toggle = (row) => row && onLayer(row.dataset.node === view.layer ? null : row.dataset.node);
+
+  function line(row, total, widest) {
+    const share = row.cost_ns / total;
+    const spread = row.time_ns ? (row.p90_ns - row.p10_ns) / row.time_ns : 0;
+    const nothing = h("span", { class: "faint" }, "–");
+    return h("tr", { tabindex: "0", dataset: { node: row.node }, class: row.node === view.layer ? "linked" : "", "aria-current": row.node === view.layer ? "true" : null },
+      h("td", { class: "num faint" }, row.index),
+      h("td", { title: row.shape }, h("div", { class: "node" }, row.node), h("div", { class: "sub" }, row.op)),
+      h("td", { title: row.primitive },
+        h("div", { class: "primitive" }, h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant].filter(Boolean).join(" ")),
+        h("div", { class: "sub" }, row.in_layout && `${row.in_layout} → ${row.out_layout}`, row.in_place !== null && row.in_place !== undefined && " · in place")),
+      h("td", { class: "num", title: `${fmt.exactTime(row.time_ns)} + conversions ${fmt.exactTime(row.conversion_ns)}\np10 ${fmt.exactTime(row.p10_ns)}, p90 ${fmt.exactTime(row.p90_ns)} (spread ${fmt.percent(spread)})` },
+        h("div", {}, fmt.time(row.cost_ns, 3), h("span", { class: "share" }, fmt.percent(share))),
+        h("div", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } }))),
+      h("td", { class: "num", title: fmt.exactBytes(row.workspace_bytes) }, row.workspace_bytes ? fmt.bytes(row.workspace_bytes, view.units) : nothing),
+      h("td", { class: "num", title: fmt.exactBytes(row.weights_bytes) }, row.weights_bytes ? fmt.bytes(row.weights_bytes, view.units) : nothing.cloneNode(true)),
+      h("td", { class: "num", title: row.conversions.join("\n") || "no layout change" }, row.conversions.length ? [h("div", {}, fmt.time(row.conversion_ns, 3)), h("div", { class: "sub" }, fmt.count(row.conversions.length, "change"))] : nothing.cloneNode(true)));
+  }
+
+  function render() {
+    const rows = layerRows(view.full);
+    const total = view.full.latency_ns;
+    const widest = Math.max(...rows.map((row) => row.cost_ns));
+    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const text = (row) => `${row.node} ${row.op} ${row.primitive} ${row.family}`.toLowerCase();
+    const shown = rows.filter((row) => words.every((word) => text(row).includes(word)));
+    note.textContent = words.length ? `${shown.length} of ${rows.length}` : fmt.count(rows.length, "layer");
+    const focused = document.activeElement?.closest?.("th") && head.contains(document.activeElement) ? document.activeElement.dataset.column : null;
+    replace(head, headerRow(COLUMNS, order, (next) => {
+      order = next;
+      render();
+    }));
+    if (focused) head.querySelector(`[data-column="${focused}"]`)?.focus();
+    replace(body, sorted(shown, COLUMNS, order).map((row) => line(row, total, widest)));
+  }
+
+  return {
+    element,
+    search: () => find.focus(),
+    update(next) {
+      const before = view;
+      view = next;
+      if (before?.full === next.full && before.units === next.units && before.layer !== next.layer) {
+        for (const row of body.children) {
+          row.classList.toggle("linked", row.dataset.node === next.layer);
+          if (row.dataset.node === next.layer) row.setAttribute("aria-current", "true");
+          else row.removeAttribute("aria-current");
+        }
+      } else if (before?.full !== next.full || before.units !== next.units) render();
+    },
+  };
+}

@@ -1,0 +1,273 @@
+/** The workbench: one front, its points A and B, the budget. Assembles one `view` object and hands it to every part. */
+
+import * as api from "../api.js";
+import * as fmt from "../format.js";
+import { best, bytesOn, knee, ordered } from "../front.js";
+import { h, replace } from "../dom.js";
+import { createBudgetBar, verdict } from "../components/budget_bar.js";
+import { createContextBar } from "../components/context_bar.js";
+import { createDrawer } from "../components/drawer.js";
+import { createFrontPlot } from "../components/front_plot.js";
+import { createFrontTable } from "../components/front_table.js";
+import { active } from "../components/job_tray.js";
+import { createSeeding } from "../components/seeding.js";
+import { createNoFront, createNoModels } from "../components/empty.js";
+import { refusal } from "../components/drop_zone.js";
+
+/** @param {any} app @returns {any} a view: element, update, onJob, key, close */
+export function createWorkbench(app) {
+  const { store, catalog } = app;
+  const actions = {
+    onSelect: (id, which) => select(id, which),
+    onClear: () => store.set({ a: null, b: null, layer: null }),
+    onBudget: (bytes, final) => budget(bytes, final),
+    onLayer: (layer) => store.set({ layer }, { replace: true }),
+    onTab: (tab) => store.set({ tab }),
+    onScale: (scale) => store.set({ scale }),
+    onUnits: (units) => store.set({ units }),
+    onChoose: (changes) => store.set({ ...changes, frontier: null }),
+    onModels: () => store.set({ view: "models" }),
+    onBundle: () => bundle(),
+    onMeasure: (thenTrace) => measure(thenTrace),
+    onTrace: () => trace(),
+    onCancel: app.cancelJob,
+    onRetry: app.retryJob,
+  };
+  const context = createContextBar(actions, () => view, () => data, app);
+  const bar = createBudgetBar(actions);
+  const plot = createFrontPlot(actions);
+  const table = createFrontTable(actions);
+  const drawer = createDrawer(actions);
+  const seeding = createSeeding(actions);
+  const scaleButton = (axis, text) => h("button", { type: "button", class: "small toggle", dataset: { axis }, title: `${text} (l)`, onclick: () => toggleScale(axis) }, text);
+  const scales = [scaleButton("x", "log memory"), scaleButton("y", "log latency")];
+  const units = h("button", { type: "button", class: "small toggle", title: "Exact bytes or KiB (u)", onclick: () => toggleUnits() }, "exact bytes");
+  const key = h("div", { class: "plot-key", "aria-hidden": "true" },
+    h("span", {}, h("i", { class: "dot proven" }), "proven optimal"), h("span", {}, h("i", { class: "dot open" }), "with a gap"), h("span", {}, h("i", { class: "star" }, "★"), "knee"), h("span", {}, h("i", { class: "diamond" }, "◇"), "baseline"));
+  const plotTools = h("div", { class: "plot-tools" }, key, h("span", { class: "spring" }), ...scales, units);
+  const bench = h("div", { class: "bench" },
+    h("section", { class: "card front-card", "aria-label": "Front" }, bar.element, plotTools, plot.element, table.element),
+    drawer.element);
+  const body = h("div", { class: "workbench-body" });
+  const element = h("div", { class: "workbench" }, h("h1", { class: "visually-hidden" }, "Workbench"), context.element, body);
+  const keys = createKeys();
+
+  /** What the server gave: {model, device, frontier, known, costs}. */
+  let data = null;
+  /** What is shown; null until there is a front. */
+  let view = null;
+  let error = null;
+  let loads = 0;
+  let fills = 0;
+  /** Keys of (model, device, memory) to trace as soon as their costs are there. */
+  const traceNext = new Map();
+
+  async function load() {
+    const own = (loads += 1);
+    try {
+      const found = await catalog.resolve(store.state);
+      if (found.model && !found.frontier) found.costs = await api.costs(found.model.id, found.device.name);
+      if (own !== loads) return;
+      [data, error] = [found, null];
+      if (data.frontier) settle();
+    } catch (problem) {
+      if (problem.name !== "Problem") throw problem;
+      if (own !== loads) return;
+      [data, error] = [data, problem];
+    }
+    render();
+  }
+
+  /** Makes the address say what is shown: a first point for a new visitor, no point of another front. */
+  function settle() {
+    const { state } = store;
+    const axis = data.frontier.memory;
+    const points = ordered(data.frontier.points, axis);
+    const known = new Set([...points, ...data.frontier.baselines.map((one) => one.point)].map((p) => p.id));
+    const changes = { model: data.model?.id ?? state.model, memory: axis };
+    if (state.a && !known.has(state.a)) app.toasts.say("Point A of the link is not on this front; showing the knee instead.");
+    if (!known.has(state.a)) changes.a = ((state.budget && best(points, axis, state.budget)) || knee(points, axis) || points[0]).id;
+    if (state.b && !known.has(state.b)) changes.b = null;
+    store.set(changes, { replace: true });
+  }
+
+  function assemble() {
+    const { state } = store;
+    const { frontier } = data;
+    const axis = frontier.memory;
+    const points = view?.frontier === frontier ? view.points : ordered(frontier.points, axis);
+    const everyone = [...points, ...frontier.baselines.map((one) => one.point)];
+    const named = (id) => everyone.find((p) => p.id === id) ?? null;
+    const [a, b] = [named(state.a), named(state.b)];
+    return {
+      frontier, axis, points, a, b, baselines: frontier.baselines, knee: view?.frontier === frontier ? view.knee : knee(points, axis),
+      smallestBytes: frontier.smallest_bytes, smallestStep: frontier.smallest_step, model: data.model, device: data.device,
+      budget: state.budget, units: state.units, scale: state.scale, tab: state.tab, layer: state.layer, theme: app.theme(),
+      full: a && view?.full?.id === a.id ? view.full : null, fullB: b && view?.fullB?.id === b.id ? view.fullB : null,
+      bundle: a && view?.bundle?.id === a.bundle_id ? view.bundle : null,
+      bundleJob: a && app.jobs.find((job) => active(job) && job.kind === "bundle" && job.params.point === a.id),
+    };
+  }
+
+  function render() {
+    const seed = app.jobs.find((job) => job.kind === "seed");
+    context.update(data);
+    if (error) return replace(body, h("section", { class: "card narrow" }, refusal(error), h("div", { class: "actions" }, h("button", { type: "button", onclick: () => store.set({ model: null, device: null, frontier: null, a: null, b: null }) }, "Start over"), h("button", { type: "button", onclick: load }, "Try again"))));
+    if (!data) return replace(body, h("div", { class: "card loading" }, h("span", { class: "busy" }), " Loading"));
+    if (!data.frontier) {
+      view = null;
+      if (seed && seed.state !== "succeeded" && (active(seed) || !data.model) && (!store.state.model || seed.params?.model === data.model?.id || seed.params?.model === data.model?.name)) {
+        seeding.update(seed);
+        if (body.firstElementChild !== seeding.element) replace(body, seeding.element);
+      } else replace(body, data.model ? createNoFront(data, store.state.memory, app.jobs, actions) : createNoModels(actions));
+      return undefined;
+    }
+    view = assemble();
+    if (body.firstElementChild !== bench) replace(body, bench);
+    show();
+    fill();
+    return undefined;
+  }
+
+  function show() {
+    for (const part of [bar, plot, table, drawer]) part.update(view);
+    for (const button of scales) button.setAttribute("aria-pressed", String(view.scale.includes(button.dataset.axis)));
+    units.setAttribute("aria-pressed", String(view.units === "b"));
+  }
+
+  /** Fetches what the drawer needs and is not there yet. */
+  async function fill() {
+    const own = (fills += 1);
+    const { a, b, frontier } = view;
+    const wanted = [
+      a && !view.full && ["full", catalog.point(frontier.id, a.id)],
+      b && !view.fullB && ["fullB", catalog.point(frontier.id, b.id)],
+      a?.bundle_id && !view.bundle && ["bundle", catalog.bundle(a.bundle_id)],
+    ].filter(Boolean);
+    if (!wanted.length) return;
+    const answers = await Promise.allSettled(wanted.map(([, promise]) => promise));
+    if (own !== fills || !view) return;
+    answers.forEach((answer, i) => {
+      if (answer.status === "fulfilled") view[wanted[i][0]] = answer.value;
+      else app.toasts.fail(answer.reason);
+    });
+    drawer.update(view);
+  }
+
+  function select(id, which) {
+    store.set({ [which]: id });
+    if (view) app.announce(spoken(view, which));
+  }
+
+  function spoken(now, which) {
+    const point = now[which];
+    if (!point) return "";
+    const place = now.points.indexOf(point);
+    const where = place < 0 ? "Baseline" : `Point ${place + 1} of ${now.points.length}`;
+    const proof = point.proven ? "proven optimal" : `gap ${fmt.percent(point.gap, 2)}`;
+    return `${which.toUpperCase()}: ${where}: ${fmt.integer(bytesOn(point, now.axis))} bytes, ${fmt.milliseconds(point.latency_ns)} ms, ${proof}`;
+  }
+
+  function budget(bytes, final) {
+    if (!view) return;
+    const found = bytes === null ? null : best(view.points, view.axis, bytes);
+    const changes = found ? { budget: bytes, a: found.id } : { budget: bytes };
+    store.set(changes, { replace: !final });
+    if (final) app.announce(bytes === null ? "Budget removed" : `Budget ${fmt.integer(bytes)} bytes. ${verdict(view).text}`);
+  }
+
+  function toggleScale(axis) {
+    const now = store.state.scale;
+    const next = now.includes(axis) ? now.replace(axis, "") : [..."xy"].filter((one) => one === axis || now.includes(one)).join("");
+    store.set({ scale: next }, { replace: true });
+  }
+
+  function toggleUnits() {
+    store.set({ units: store.state.units === "b" ? "kib" : "b" }, { replace: true });
+  }
+
+  /** Starts a job and says so. */
+  async function start(promise, text) {
+    try {
+      const job = await promise;
+      app.addJob(job);
+      app.toasts.say(text);
+      return job;
+    } catch (problem) {
+      app.toasts.fail(problem);
+      return null;
+    }
+  }
+
+  function bundle() {
+    if (!view?.a || view.a.bundle_id || view.bundleJob) return;
+    start(api.makeBundle(view.frontier.id, view.a.id), "The bundle is generated, compiled, run and compared.");
+  }
+
+  async function measure(thenTrace) {
+    const { model, device } = data;
+    const job = await start(api.measure(model.id, device.name), `Measuring ${model.name} on ${device.name}.`);
+    if (job && thenTrace) traceNext.set(job.id, { model: model.id, device: device.name, memory: store.state.memory });
+  }
+
+  const trace = () => start(api.trace(data.model.id, data.device.name, store.state.memory), `Tracing the front of ${data.model.name} (${store.state.memory}).`);
+
+  function createKeys() {
+    const walk = (by) => {
+      const at = view.points.findIndex((p) => p.id === view.a?.id);
+      const to = view.points[at < 0 ? 0 : Math.min(view.points.length - 1, Math.max(0, at + by))];
+      if (to) select(to.id, "a");
+    };
+    const focused = () => document.activeElement?.closest?.("tr[data-point]")?.dataset.point;
+    const mark = (which) => {
+      const id = focused() ?? view.a?.id;
+      if (id) select(id, which);
+    };
+    const tab = (name) => store.set({ tab: name });
+    return {
+      j: () => walk(1), ArrowRight: () => walk(1), k: () => walk(-1), ArrowLeft: () => walk(-1),
+      a: () => mark("a"), b: () => mark("b"), Escape: actions.onClear, e: bundle, d: () => tab("diff"), m: () => bar.focus(),
+      1: () => tab("layers"), 2: () => tab("memory"), 3: () => tab("diff"), 4: () => tab("why"),
+      l: () => store.set({ scale: { "": "x", x: "y", y: "xy", xy: "" }[store.state.scale] }, { replace: true }),
+      u: toggleUnits,
+      "/": () => {
+        tab("layers");
+        drawer.search();
+      },
+    };
+  }
+
+  load();
+  return {
+    element,
+    title: () => data?.model?.name ?? "",
+    update(state, before) {
+      const other = ["model", "device", "memory", "frontier"].some((name) => state[name] !== before[name]);
+      const same = data?.frontier && state.memory === data.frontier.memory && state.model === data.model?.id && state.frontier === before.frontier && (!state.device || state.device === data.device.name);
+      if (other && !same) load();
+      else render();
+    },
+    /** @param {any} job @param {any} before its last known state */
+    onJob(job, before) {
+      const ended = !active(job) && (!before || active(before));
+      const next = ended && traceNext.get(job.id);
+      if (next) {
+        traceNext.delete(job.id);
+        if (job.state === "succeeded") start(api.trace(next.model, next.device, next.memory), "Measured. Tracing the front.");
+      }
+      if (ended && job.state === "succeeded") load();
+      else render();
+    },
+    refresh: render,
+    key(name) {
+      if (!view || !(name in keys)) return false;
+      keys[name]();
+      return true;
+    },
+    close() {
+      loads += 1;
+      fills += 1;
+      plot.close();
+    },
+  };
+}
