@@ -133,9 +133,9 @@ TS_INLINE void ts_conv_pixels(struct ts_tile_pixels *px, const struct ts_shape *
     region->ox = ox;
 }
 
-#ifdef TS_NB
+#define TS_HALF ((TS_MR + 1) / 2) /* pixels of the half tile */
 
-#define TS_HALF ((TS_MR + 1) / 2)
+#ifndef TS_WM
 
 /* Panels of a group up to this size are all run on a tile before the next tile, which reads the input and writes whole
  * pixels once; larger ones are run panel by panel, so that a panel stays in the cache. Half of a 1 MiB L2. */
