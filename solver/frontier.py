@@ -117,7 +117,8 @@ def trace(
     """All efficient (memory on `axis`, time) pairs, one selection each; see Front for what is proven.
 
     `on_point` gets each point once it is final, by falling memory (an unproven one may still be withdrawn).
-    `should_cancel` is asked between solves and inside long ones. Raises Infeasible when no selection exists, Contradiction when the certificate disagrees.
+    `should_cancel` is asked between solves and inside long ones. Raises Infeasible when no selection exists,
+    Contradiction when the certificate disagrees.
     """
     started = time.perf_counter()
     solver = _solver(problem, axis, max_weights_bytes)

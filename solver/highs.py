@@ -75,10 +75,7 @@ class FlowSolver:
         lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
         lp.a_matrix_.num_col_, lp.a_matrix_.num_row_ = columns, rows
         lp.a_matrix_.start_, lp.a_matrix_.index_, lp.a_matrix_.value_ = matrix.start, matrix.index, matrix.value
-        solver = highspy.Highs()
-        solver.setOptionValue("output_flag", False)
-        solver.setOptionValue("threads", 1)
-        solver.setOptionValue("mip_rel_gap", 0.0)
+        solver = quiet()
         # Times are integers: an incumbent within a quarter of a nanosecond of the bound is optimal.
         solver.setOptionValue("mip_abs_gap", 0.25 * self._scale)
         for tolerance in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "mip_feasibility_tolerance"):
@@ -165,7 +162,7 @@ class FlowSolver:
         """The LP's answer if it is one; None when it is fractional."""
         if self._budget is not None and self._budget < self.flow.base_bytes:
             return _Found(Stopped.FINISHED, Held.INFEASIBILITY, None, 0, "lp")
-        _run(self._lp, time_limit_s)
+        run(self._lp, time_limit_s)
         stopped, held = status(self._lp.getModelStatus())
         if held is not Held.OPTIMUM:
             return _Found(stopped, held, None, 0, "lp")
@@ -182,7 +179,7 @@ class FlowSolver:
             self._tighten(self._mip)
             for taken in self.excluded:
                 self._cut(self._mip, taken)
-        _run(self._mip, time_limit_s, should_cancel)
+        run(self._mip, time_limit_s, should_cancel)
         stopped, held = status(self._mip.getModelStatus())
         info = self._mip.getInfo()
         if held is Held.INFEASIBILITY:
@@ -208,7 +205,16 @@ class FlowSolver:
         return Selection(tuple(self.flow.options[j][1] for j in taken))
 
 
-def _run(solver: highspy.Highs, time_limit_s: float | None, should_cancel: Callable[[], bool] | None = None) -> None:
+def quiet() -> highspy.Highs:
+    """A HiGHS object that prints nothing, uses one thread and stops only at a relative gap of 0."""
+    solver = highspy.Highs()
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("threads", 1)
+    solver.setOptionValue("mip_rel_gap", 0.0)
+    return solver
+
+
+def run(solver: highspy.Highs, time_limit_s: float | None, should_cancel: Callable[[], bool] | None = None) -> None:
     """Run with a limit of its own: HiGHS counts the time of the object, not of the call."""
     limit_s = math.inf if time_limit_s is None else solver.getRunTime() + time_limit_s
     solver.setOptionValue("time_limit", limit_s)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from solver.arena import _Packing, place
+from solver.problem import Buffer, BufferKind
+
+
+@st.composite
+def buffer_lists(draw, max_size=12, max_steps=8):
+    buffers = []
+    for i in range(draw(st.integers(0, max_size))):
+        first = draw(st.integers(0, max_steps - 1))
+        last = draw(st.integers(first + 1, max_steps))
+        buffers.append(Buffer(BufferKind.OUTPUT, i, 64 * draw(st.integers(1, 9)), first, last))
+    return buffers
+
+
+def smallest_arena(buffers: list[Buffer]) -> int:
+    """Every order, each buffer as low as it fits: some order gives an optimal packing."""
+    best = sum(b.size_bytes for b in buffers)
+    for order in permutations(buffers):
+        placed: list[tuple[int, Buffer]] = []
+        for b in order:
+            rivals = sorted((o, o + r.size_bytes) for o, r in placed if r.first < b.last and b.first < r.last)
+            offset = 0
+            for bottom, top in rivals:
+                if bottom - offset >= b.size_bytes:
+                    break
+                offset = max(offset, top)
+            placed.append((offset, b))
+        best = min(best, max(o + b.size_bytes for o, b in placed))
+    return best
+
+
+@settings(max_examples=150, deadline=None)
+@given(buffer_lists())
+def test_buffers_that_live_together_never_share_bytes(buffers):
+    arena = place(buffers, 64)
+    assert [p.buffer for p in arena.placements] == buffers
+    assert arena.arena_bytes == max((p.offset_bytes + p.buffer.size_bytes for p in arena.placements), default=0)
+    for i, p in enumerate(arena.placements):
+        assert p.offset_bytes >= 0
+        assert p.offset_bytes % 64 == 0
+        for q in arena.placements[:i]:
+            apart_in_time = p.buffer.last <= q.buffer.first or q.buffer.last <= p.buffer.first
+            apart_in_space = (
+                p.offset_bytes + p.buffer.size_bytes <= q.offset_bytes
+                or q.offset_bytes + q.buffer.size_bytes <= p.offset_bytes
+            )
+            assert apart_in_time or apart_in_space
+
+
+@settings(max_examples=60, deadline=None)
+@given(buffer_lists(max_size=6))
+def test_arena_proven_minimal_is_the_smallest_of_all_orders(buffers):
+    arena = place(buffers, 64)
+    assert arena.proven_minimal
+    if buffers:
+        assert arena.arena_bytes == smallest_arena(buffers)
+
+
+@settings(max_examples=60, deadline=None)
+@given(buffer_lists(max_size=6).filter(bool))
+def test_each_method_alone_is_right(buffers):
+    packing = _Packing(buffers)
+    least = smallest_arena(buffers)
+    worst = packing.lowest_fit(sorted(range(len(buffers)), key=lambda i: packing.sizes[i]))
+    placed, proven = packing.milp(worst, 10.0)
+    assert proven
+    assert packing.height(placed) == least
+    found = packing.skyline()
+    assert (found is not None) == (least == packing.bound)
+    if found is not None:
+        assert packing.height(found) == least
+
+
+def units(rectangles: list[tuple[int, int, int]]) -> list[Buffer]:
+    """(first, last, units of 64 bytes) as buffers."""
+    return [Buffer(BufferKind.OUTPUT, i, 64 * size, first, last) for i, (first, last, size) in enumerate(rectangles)]
+
+
+# fmt: off
+HARD_FOR_GREEDY = [(0, 2, 1), (0, 1, 6), (4, 7, 1), (2, 3, 6), (7, 9, 1), (1, 4, 2), (0, 4, 6)]
+HARD_FOR_SKYLINE = [
+    (4, 8, 1), (6, 7, 1), (10, 11, 3), (1, 4, 1), (3, 5, 3), (3, 6, 1), (0, 2, 2), (9, 12, 2), (6, 9, 4), (11, 12, 1),
+    (0, 1, 3), (9, 11, 1), (0, 2, 1), (4, 5, 1), (8, 10, 2), (2, 3, 3), (2, 4, 1), (5, 6, 4), (7, 8, 1), (11, 12, 2),
+    (11, 12, 1), (1, 3, 1), (9, 10, 1),
+]
+BOUND_OUT_OF_REACH = [
+    (1, 3, 4), (7, 8, 2), (5, 7, 1), (4, 6, 1), (3, 7, 3), (7, 8, 2), (1, 5, 2), (6, 8, 2), (3, 4, 1), (5, 6, 1),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("rectangles", "method"), [(HARD_FOR_GREEDY, "skyline"), (HARD_FOR_SKYLINE, "milp")], ids=["greedy", "skyline"]
+)
+def test_the_next_method_reaches_the_bound_where_one_fails(rectangles, method):
+    arena = place(units(rectangles), 64)
+    assert arena.arena_bytes == arena.lower_bound_bytes
+    assert (arena.method, arena.proven_minimal) == (method, True)
+
+
+def test_a_bound_out_of_reach_is_proven_so():
+    arena = place(units(BOUND_OUT_OF_REACH), 64)
+    assert arena.lower_bound_bytes == 6 * 64
+    assert arena.arena_bytes == 7 * 64
+    assert arena.proven_minimal
+
+
+def test_without_time_for_a_proof_none_is_claimed():
+    arena = place(units(BOUND_OUT_OF_REACH), 64, time_limit_s=0.0)
+    assert arena.arena_bytes > arena.lower_bound_bytes
+    assert not arena.proven_minimal
+
+
+def test_a_misaligned_size_is_refused():
+    with pytest.raises(ValueError, match="not a buffer"):
+        place([Buffer(BufferKind.OUTPUT, 0, 65, 0, 1)], 64)
