@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +14,13 @@ from alembic.script import ScriptDirectory
 from app.db.database import Database
 from app.errors import UserError
 
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 _UPGRADE_LOCK = 7_311_001
 
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(importlib.resources.files("migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config
 
 

@@ -11,7 +11,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """An imported network. `dims` are the values given to symbolic dimensions, as canonical JSON."""
+    """An imported network without its graph. `example` is its name in the example library, or empty.
+
+    `dims` are the values given to symbolic dimensions, as canonical JSON.
+    """
 
     seq: int
     id: str
@@ -20,19 +23,19 @@ class ModelRecord:
     dims: str
     size_bytes: int
     created_at: str
-    example: bool
+    example: str
     nodes: int
     macs: int
     weights_bytes: int
     inputs: list[Json]
     outputs: list[Json]
-    graph: Json
     vectors: list[Json]
 
     def to_json(self) -> Json:
         """The public form."""
-        names = ("id", "name", "sha256", "size_bytes", "created_at", "example", "nodes", "macs", "weights_bytes")
-        return {name: getattr(self, name) for name in (*names, "inputs", "outputs")}
+        names = ("id", "name", "sha256", "size_bytes", "created_at", "nodes", "macs", "weights_bytes")
+        plain = {name: getattr(self, name) for name in (*names, "inputs", "outputs")}
+        return plain | {"example": bool(self.example)}
 
 
 @dataclass(frozen=True)

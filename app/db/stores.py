@@ -16,6 +16,7 @@ from app.db.records import BundleRecord, FrontierRecord, Json, ModelRecord
 from app.db.tables import bundles, costs, devices, frontiers, models
 
 _FRONTIER_COLUMNS = [column for column in frontiers.c if column.name != "document"]
+_MODEL_COLUMNS = [column for column in models.c if column.name != "graph"]
 _KEY_COLUMNS = ("primitive", "shape", "source_hash", "weights_from")
 
 
@@ -29,7 +30,9 @@ class ModelStore:
         """Store a model given every column but seq and created_at; None when its id, name or content is taken."""
         try:
             with self._database.write() as connection:
-                row = connection.execute(insert(models).values(created_at=now(), **values).returning(models)).one()
+                row = connection.execute(
+                    insert(models).values(created_at=now(), **values).returning(*_MODEL_COLUMNS)
+                ).one()
         except IntegrityError:
             return None
         return ModelRecord(**row._mapping)
@@ -37,12 +40,17 @@ class ModelStore:
     def get(self, model_id: str) -> ModelRecord | None:
         """The model of that id."""
         with self._database.read() as connection:
-            row = connection.execute(select(models).where(models.c.id == model_id)).one_or_none()
+            row = connection.execute(select(*_MODEL_COLUMNS).where(models.c.id == model_id)).one_or_none()
         return ModelRecord(**row._mapping) if row else None
+
+    def graph(self, model_id: str) -> Json | None:
+        """The model's graph as app.graph.ir.Graph.to_json() wrote it."""
+        with self._database.read() as connection:
+            return connection.scalar(select(models.c.graph).where(models.c.id == model_id))
 
     def page(self, *, limit: int | None = None, before: int | None = None) -> list[ModelRecord]:
         """Models with seq below `before`, newest first."""
-        query = select(models).order_by(models.c.seq.desc()).limit(limit)
+        query = select(*_MODEL_COLUMNS).order_by(models.c.seq.desc()).limit(limit)
         if before is not None:
             query = query.where(models.c.seq < before)
         with self._database.read() as connection:
@@ -51,8 +59,10 @@ class ModelStore:
     def find(self, text: str) -> list[ModelRecord]:
         """The model named or identified by `text`, or else every model whose name or id begins with it."""
         with self._database.read() as connection:
-            exact = connection.execute(select(models).where((models.c.id == text) | (models.c.name == text))).all()
-            query = select(models).where(
+            exact = connection.execute(
+                select(*_MODEL_COLUMNS).where((models.c.id == text) | (models.c.name == text))
+            ).all()
+            query = select(*_MODEL_COLUMNS).where(
                 models.c.id.startswith(text, autoescape=True)
                 | models.c.name.startswith(text, autoescape=True)
                 | models.c.sha256.startswith(text, autoescape=True)

@@ -74,7 +74,7 @@ def upgrade() -> None:
         sa.Column("dims", sa.Text(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.String(length=40), nullable=False),
-        sa.Column("example", sa.Boolean(), nullable=False),
+        sa.Column("example", sa.String(length=40), nullable=False),
         sa.Column("nodes", sa.Integer(), nullable=False),
         sa.Column("macs", sa.BigInteger(), nullable=False),
         sa.Column("weights_bytes", sa.BigInteger(), nullable=False),

@@ -1,6 +1,5 @@
 """Migrations, backups and many writers at once, on real database files."""
 
-import importlib.resources
 import os
 import shutil
 import sqlite3
@@ -8,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -52,9 +50,9 @@ def test_an_older_file_is_copied_before_it_is_migrated(settings, tmp_path, monke
     with database.write() as connection:
         connection.exec_driver_sql(DEVICE)
     later = tmp_path / "migrations"
-    shutil.copytree(Path(migrate.__file__).parents[2] / "migrations", later)
+    shutil.copytree(migrate.MIGRATIONS, later)
     (later / "versions" / "next.py").write_text(NEXT_REVISION.format(head=head))
-    monkeypatch.setattr(importlib.resources, "files", lambda _name: later)
+    monkeypatch.setattr(migrate, "MIGRATIONS", later)
     copy = migrate.upgrade(database)
     assert migrate.current_revision(database) == "next"
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600

@@ -1,0 +1,127 @@
+"""Everything the services work with, opened once: settings, database, stores, files, devices."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from app.db.access import ReplyStore, TokenStore
+from app.db.blobs import BlobStore
+from app.db.database import Database
+from app.db.jobs import JobStore
+from app.db.migrate import upgrade
+from app.db.stores import BundleStore, CostStore, FrontierStore, ModelStore
+from app.errors import UserError
+from app.profiling.device import Device, load_devices
+from app.settings import Settings
+
+VERSION = "0.1.0"
+REMEMBERED = 128
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DeviceRef:
+    """A device costs exist for or can be measured on. `id` is name:fingerprint, the key of its costs.
+
+    `device` is None for one that was measured elsewhere and whose costs were imported.
+    """
+
+    name: str
+    id: str
+    device: Device | None
+
+
+class Context:
+    """The opened data folder. Close it, or use it as a context manager."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.database = Database(settings.url)
+        self.backup_made = upgrade(self.database)
+        self.blobs = BlobStore(settings.data)
+        self.models = ModelStore(self.database)
+        self.costs = CostStore(self.database)
+        self.frontiers = FrontierStore(self.database)
+        self.bundles = BundleStore(self.database)
+        self.jobs = JobStore(self.database)
+        self.tokens = TokenStore(self.database)
+        self.replies = ReplyStore(self.database)
+        self._memory: OrderedDict[Hashable, Any] = OrderedDict()
+        self._memory_lock = threading.Lock()
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """`make()`, or what it returned for this key before; the last few are kept."""
+        with self._memory_lock:
+            if key in self._memory:
+                self._memory.move_to_end(key)
+                known: T = self._memory[key]
+                return known
+        made = make()
+        with self._memory_lock:
+            self._memory[key] = made
+            while len(self._memory) > REMEMBERED:
+                self._memory.popitem(last=False)
+        return made
+
+    @functools.cached_property
+    def devices(self) -> dict[str, Device]:
+        """The host and those of the toolchains file; raises UserError when that is wrong or no compiler is there."""
+        return load_devices(self.settings.toolchains)
+
+    def device(self, name: str) -> DeviceRef:
+        """The device of that name; raises UserError `device-unknown` listing those there are."""
+        if name in self.devices:
+            return DeviceRef(name, self._cost_ids[name], self.devices[name])
+        imported = self.costs.device_ids(name)
+        if imported:
+            return DeviceRef(name, imported[0], None)
+        known = sorted({*self.devices, *(row["name"] for row in self.costs.registered())})
+        raise UserError(
+            "device-unknown",
+            f"there is no device {name!r}",
+            hint=f"known devices: {', '.join(known)}",
+            facts={"known": known},
+            status=404,
+        )
+
+    @functools.cached_property
+    def _cost_ids(self) -> dict[str, str]:
+        return {name: device.cost_id for name, device in self.devices.items()}
+
+    def device_json(self, name: str) -> dict[str, Any]:
+        """The public form of a device."""
+        found = self.device(name)
+        if found.device is None:
+            environment = next(row["environment"] for row in self.costs.registered() if row["id"] == found.id)
+        else:
+            environment = found.device.environment()
+        return {
+            "name": name,
+            "id": found.id,
+            "description": found.device.description if found.device else "measured elsewhere; costs imported",
+            "compiler": str(environment.get("compiler", "")),
+            "flags": str(environment.get("flags", "")),
+            "threads": int(environment.get("threads", 1)),
+            "measurable": found.device is not None,
+            "environment": environment,
+        }
+
+    def device_names(self) -> list[str]:
+        """Every device: those of this machine's settings first, then those known by their imported costs."""
+        return list(dict.fromkeys([*self.devices, *(row["name"] for row in self.costs.registered())]))
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,232 @@
+"""Fronts: tracing, showing, asking for the best point within a budget, and knowing when one is stale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.costs import CostTable
+from app.db.records import FrontierRecord, ModelRecord
+from app.errors import Item, UserError
+from app.jobs.progress import Cancelled, Progress, check
+from app.points import Frontier, Point
+from app.quantities import format_bytes, format_ns
+from app.selection.frontier import costs_digest
+from app.selection.frontier import trace as trace_points
+from app.services.context import Context, DeviceRef
+from app.services.measurements import cost_table, needed
+from app.services.skeletons import skeleton
+
+MEMORY_AXES = ("arena", "total", "workspace")
+
+
+def check_axis(memory: str) -> str:
+    """The axis, or UserError `query-invalid`."""
+    if memory not in MEMORY_AXES:
+        raise UserError(
+            "query-invalid", f"{memory!r} is not a memory axis", items=[Item("memory", f"one of {MEMORY_AXES}")]
+        )
+    return memory
+
+
+def trace(
+    context: Context,
+    model: ModelRecord,
+    device: DeviceRef,
+    memory: str,
+    progress: Progress,
+    *,
+    max_weights_bytes: int | None = None,
+) -> FrontierRecord:
+    """Trace the exact front from the stored costs and store it; raises MissingCost when some were not measured."""
+    check_axis(memory)
+    graph = skeleton(context, model)
+    progress.stage("tracing", unit="points")
+    found = 0
+
+    def on_point(_point: Point) -> None:
+        nonlocal found
+        found += 1
+        progress.advance(found, 0)
+
+    front = trace_points(
+        graph,
+        _costs(context, model, device),
+        memory,
+        max_weights_bytes=max_weights_bytes,
+        on_point=on_point,
+        should_cancel=progress.should_cancel,
+    )
+    check(progress)
+    if not front.points:
+        raise Cancelled
+    return context.frontiers.add(
+        model=model.id,
+        device=device.id,
+        device_name=device.name,
+        memory=memory,
+        max_weights_bytes=max_weights_bytes,
+        document=front.to_json(),
+    )
+
+
+def _costs(context: Context, model: ModelRecord, device: DeviceRef) -> CostTable:
+    return cost_table(context, device, needed(context, model))
+
+
+def get(context: Context, frontier_id: str) -> FrontierRecord:
+    """The front of that id; raises UserError `not-found`."""
+    record = context.frontiers.get(frontier_id)
+    if record is None:
+        raise UserError("not-found", f"there is no front {frontier_id}", status=404)
+    return record
+
+
+def load(context: Context, record: FrontierRecord) -> Frontier:
+    """The front itself."""
+
+    def read() -> Frontier:
+        document = context.frontiers.document(record.id)
+        if document is None:
+            raise UserError("not-found", f"there is no front {record.id}", status=404)
+        return Frontier.from_json(document)
+
+    return context.remember(("frontier", record.id), read)
+
+
+def point_of(front: Frontier, point_id: str) -> Point:
+    """The point, baselines included, of that id or unique beginning; raises UserError `not-found`."""
+    points = {point.id: point for point in (*(b.point for b in front.baselines), *front.points)}
+    found = [point for identity, point in points.items() if identity.startswith(point_id)] if point_id else []
+    exact = points.get(point_id)
+    if exact is not None:
+        return exact
+    if len(found) != 1:
+        raise UserError(
+            "not-found", f"the front has {'no' if not found else 'more than one'} point {point_id}", status=404
+        )
+    return found[0]
+
+
+def is_stale(context: Context, record: FrontierRecord) -> bool:
+    """Whether a cost, a kernel or the device has changed since the front was traced."""
+    model = context.models.get(record.model)
+    if model is None:
+        return True
+    try:
+        device = context.device(record.device_name)
+    except UserError:
+        return True  # the device is gone from the settings: nothing vouches for its costs any more
+    if device.id != record.device:
+        return True
+    key = ("digest", record.model, device.id, context.costs.version(device.id))
+    digest = context.remember(key, lambda: costs_digest(skeleton(context, model), _costs(context, model, device)))
+    return digest != record.costs_digest
+
+
+def summary(context: Context, record: FrontierRecord) -> dict[str, Any]:
+    """The short form in lists."""
+    names = ("id", "model", "memory", "created_at", "points", "solve_s", "max_weights_bytes")
+    return {name: getattr(record, name) for name in names} | {
+        "device": record.device_name,
+        "stale": is_stale(context, record),
+    }
+
+
+def point_summary(context: Context, record: FrontierRecord, point: Point) -> dict[str, Any]:
+    """A point in short, with what its newest verified bundle measured."""
+    return point.summary() | _measured(context, record, point.id)
+
+
+def full_point(context: Context, record: FrontierRecord, point: Point) -> dict[str, Any]:
+    """Everything about a point, with what its newest verified bundle measured."""
+    return point.to_json() | _measured(context, record, point.id)
+
+
+def _measured(context: Context, record: FrontierRecord, point_id: str) -> dict[str, Any]:
+    bundle = context.bundles.of_model(record.model, record.device).get(point_id)
+    if bundle is None:
+        return {"measured_ns": None, "bundle_id": None}
+    return {"measured_ns": bundle.verified.get("median_ns"), "bundle_id": bundle.id}
+
+
+def document(context: Context, record: FrontierRecord) -> dict[str, Any]:
+    """The front with its points and baselines in short."""
+    front = load(context, record)
+    bundles = context.bundles.of_model(record.model, record.device)
+
+    def short(point: Point) -> dict[str, Any]:
+        bundle = bundles.get(point.id)
+        return point.summary() | {
+            "measured_ns": bundle.verified.get("median_ns") if bundle else None,
+            "bundle_id": bundle.id if bundle else None,
+        }
+
+    return summary(context, record) | {
+        "certified_by": front.certified_by,
+        "smallest_bytes": front.smallest_bytes,
+        "smallest_step": front.smallest_step,
+        "io_bytes": front.io_bytes,
+        "points": [short(point) for point in front.points],
+        "baselines": [{"name": b.name, "explanation": b.explanation, "point": short(b.point)} for b in front.baselines],
+    }
+
+
+def newest(context: Context, model: ModelRecord, device: DeviceRef, memory: str) -> FrontierRecord | None:
+    """The newest front of the model on the device and axis that has no bound on weights, stale or not."""
+    fronts = context.frontiers.page(model=model.id, device_name=device.name, memory=check_axis(memory))
+    return next((front for front in fronts if front.max_weights_bytes is None), None)
+
+
+def best(front: Frontier, *, budget_bytes: int | None = None, max_latency_ns: int | None = None) -> Point:
+    """The fastest point within the budget.
+
+    Raises UserError `budget-infeasible` (with the least budget and the step that needs it) or `latency-infeasible`.
+    """
+    point = front.best(budget_bytes=budget_bytes)
+    if point is None:
+        assert budget_bytes is not None and front.smallest_bytes is not None, "only a cancelled front lacks it"
+        raise UserError(
+            "budget-infeasible",
+            f"nothing fits {format_bytes(budget_bytes)} of {front.memory}: the smallest selection needs "
+            f"{format_bytes(front.smallest_bytes)}, at step {front.smallest_step}",
+            hint=f"raise the budget by {format_bytes(front.smallest_bytes - budget_bytes)}",
+            facts={
+                "smallest_bytes": front.smallest_bytes,
+                "available_bytes": budget_bytes,
+                "excess_bytes": front.smallest_bytes - budget_bytes,
+                "smallest_step": front.smallest_step,
+            },
+            status=404,
+        )
+    if max_latency_ns is not None and point.latency_ns > max_latency_ns:
+        within = f" within {format_bytes(budget_bytes)}" if budget_bytes is not None else ""
+        raise UserError(
+            "latency-infeasible",
+            f"the fastest selection{within} takes {format_ns(point.latency_ns)}, not {format_ns(max_latency_ns)}",
+            hint="allow more memory or more time",
+            facts={"fastest_ns": point.latency_ns, "asked_ns": max_latency_ns},
+            status=404,
+        )
+    return point
+
+
+def query(
+    context: Context,
+    model: ModelRecord,
+    device: DeviceRef,
+    memory: str,
+    *,
+    budget_bytes: int | None = None,
+    max_latency_ns: int | None = None,
+) -> tuple[FrontierRecord, Point]:
+    """The best point from the stored front; raises UserError when there is no front or nothing fits."""
+    record = newest(context, model, device, memory)
+    if record is None:
+        raise UserError(
+            "frontier-missing",
+            f"no {memory} front of {model.name} on {device.name} has been traced",
+            hint=f"tradespace frontier {model.name} --device {device.name} --memory {memory}",
+            status=404,
+        )
+    front = load(context, record)
+    return record, best(front, budget_bytes=budget_bytes, max_latency_ns=max_latency_ns)
