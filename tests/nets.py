@@ -1,0 +1,163 @@
+"""Builders of tiny ONNX models with seeded weights, as bytes.
+
+`Net` writes a model operator by operator; the functions below are the shapes of network tests keep asking for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+class Net:
+    """A model under construction. `add` returns the name of the new node's (first) output."""
+
+    def __init__(self, dims: Sequence[int | str] = (1, 3, 8, 8), *, opset: int = 13, seed: int = 0):
+        self.opset = opset
+        self.random = np.random.default_rng(seed)
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self.inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, dims)]
+
+    def add_input(self, name: str, dims: Sequence[int | str], elem_type: int = TensorProto.FLOAT) -> str:
+        """A further graph input."""
+        self.inputs.append(helper.make_tensor_value_info(name, elem_type, dims))
+        return name
+
+    def constant(self, values: Any, name: str = "", dtype: Any = np.float32) -> str:
+        """An initialiser."""
+        name = name or f"c{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(values, dtype), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """An int64 initialiser."""
+        return self.constant(values, dtype=np.int64)
+
+    def weights(self, *dims: int, spread: float = 0.5) -> str:
+        """A random initialiser."""
+        return self.constant(self.random.normal(0, spread, dims))
+
+    def add(self, op_type: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> str:
+        """Append a node; further outputs are `<first>_1`, `<first>_2`, ..."""
+        first = f"y{len(self.nodes)}"
+        names = [first, *(f"{first}_{i}" for i in range(1, outputs))]
+        self.nodes.append(helper.make_node(op_type, inputs, names, name=f"node_{first}", domain=domain, **attributes))
+        return first
+
+    def conv(self, x: str, c: int, m: int, k: int = 3, *, group: int = 1, bias: bool = True, **attributes: Any) -> str:
+        """A k x k Conv of m filters, padded to keep the size unless attributes say otherwise."""
+        operands = [x, self.weights(m, c // group, k, k), *([self.weights(m)] if bias else [])]
+        if "pads" not in attributes and "auto_pad" not in attributes:
+            attributes["pads"] = [k // 2] * 4
+        return self.add("Conv", *operands, group=group, **attributes)
+
+    def batch_norm(self, x: str, c: int) -> str:
+        """BatchNormalization with a variance around 1."""
+        operands = [self.constant(self.random.uniform(0.5, 1.5, c)), self.weights(c), self.weights(c)]
+        return self.add("BatchNormalization", x, *operands, self.constant(self.random.uniform(0.5, 1.5, c)))
+
+    def model(self, *outputs: str, ir_version: int = 8, weights_as_inputs: bool = False) -> Any:
+        """The ModelProto; `weights_as_inputs` lists initialisers among the inputs as IR 3 demands."""
+        inputs = list(self.inputs)
+        if weights_as_inputs:
+            inputs += [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in self.initializers]
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+        graph = helper.make_graph(self.nodes, "net", inputs, values, self.initializers)
+        opsets = [helper.make_opsetid("", self.opset)]
+        opsets += [helper.make_opsetid(d, 1) for d in sorted({node.domain for node in self.nodes if node.domain})]
+        model = helper.make_model(graph, ir_version=ir_version, opset_imports=opsets)
+        inferred = onnx.shape_inference.infer_shapes(model)
+        del model.graph.output[:]
+        model.graph.output.extend(inferred.graph.output)
+        return model
+
+    def bytes(self, *outputs: str, **options: Any) -> bytes:
+        """The file, outputs by name (default: the newest node's)."""
+        data: bytes = self.model(*(outputs or (self.nodes[-1].output[0],)), **options).SerializeToString()
+        return data
+
+
+def chain(c: int = 3, size: int = 8, depth: int = 3, m: int = 8) -> bytes:
+    """Conv + Relu, `depth` times, then GlobalAveragePool, Flatten, Gemm, Softmax over 5 classes."""
+    net = Net((1, c, size, size))
+    y = "x"
+    for i in range(depth):
+        y = net.add("Relu", net.conv(y, c if i == 0 else m, m))
+    y = net.add("Flatten", net.add("GlobalAveragePool", y))
+    net.add("Softmax", net.add("Gemm", y, net.weights(5, m), net.weights(5), transB=1))
+    return net.bytes()
+
+
+def residual(c: int = 3, size: int = 8, m: int = 8) -> bytes:
+    """A stem, one residual block with BatchNormalization, a stride-2 block with a projection, a classifier."""
+    net = Net((1, c, size, size))
+    stem = net.add("Relu", net.batch_norm(net.conv("x", c, m, bias=False), m))
+    inner = net.add("Relu", net.batch_norm(net.conv(stem, m, m, bias=False), m))
+    block = net.add("Relu", net.add("Add", net.batch_norm(net.conv(inner, m, m, bias=False), m), stem))
+    down = net.conv(block, m, 2 * m, strides=[2, 2])
+    short = net.conv(block, m, 2 * m, 1, strides=[2, 2])
+    y = net.add("GlobalAveragePool", net.add("Relu", net.add("Add", down, short)))
+    net.add("Gemm", net.add("Flatten", y), net.weights(5, 2 * m), net.weights(5), transB=1)
+    return net.bytes()
+
+
+def branch_concat(c: int = 3, size: int = 8) -> bytes:
+    """An inception module: 1x1, 3x3, 5x5 and pooled branches joined, then LRN and a pooled 1x1 classifier."""
+    net = Net((1, c, size, size))
+    stem = net.add("Relu", net.conv("x", c, 8))
+    pooled = net.add("MaxPool", stem, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    branches = [
+        net.add("Relu", net.conv(stem, 8, 4, 1)),
+        net.add("Relu", net.conv(net.add("Relu", net.conv(stem, 8, 4, 1)), 4, 6, 3)),
+        net.add("Relu", net.conv(net.add("Relu", net.conv(stem, 8, 2, 1)), 2, 4, 5)),
+        net.add("Relu", net.conv(pooled, 8, 2, 1)),
+    ]
+    y = net.add("LRN", net.add("Concat", *branches, axis=1), size=5)
+    net.add("GlobalAveragePool", net.conv(y, 16, 5, 1))
+    return net.bytes()
+
+
+def depthwise(c: int = 3, size: int = 8) -> bytes:
+    """A stem, a depthwise-separable block with ReLU6, an inverted residual."""
+    net = Net((1, c, size, size))
+    zero, six = net.constant(0.0), net.constant(6.0)
+
+    def relu6(x: str) -> str:
+        return net.add("Clip", x, zero, six)
+
+    y = relu6(net.conv("x", c, 8, strides=[2, 2]))
+    y = net.conv(relu6(net.conv(y, 8, 8, group=8)), 8, 8, 1)
+    wide = relu6(net.conv(y, 8, 16, 1))
+    net.add("Add", net.conv(relu6(net.conv(wide, 16, 16, group=16)), 16, 8, 1), y)
+    return net.bytes()
+
+
+def nhwc(size: int = 8) -> bytes:
+    """Channels last outside: Transpose, two convs, Transpose back, row-wise flatten, dense."""
+    net = Net((1, size, size, 3))
+    y = net.add("Transpose", "x", perm=[0, 3, 1, 2])
+    y = net.add("Relu", net.conv(net.add("Relu", net.conv(y, 3, 4)), 4, 4, strides=[2, 2]))
+    y = net.add("Flatten", net.add("Transpose", y, perm=[0, 2, 3, 1]))
+    net.add("MatMul", y, net.weights(4 * (-(-size // 2)) ** 2, 5))
+    return net.bytes()
+
+
+ALL = {"chain": chain, "residual": residual, "branch_concat": branch_concat, "depthwise": depthwise, "nhwc": nhwc}
+"""The networks above by name."""
+
+
+def random_inputs(model: bytes, seed: int = 0) -> dict[str, np.ndarray]:
+    """Standard normal float32 values for every input with fixed dims that is not an initialiser."""
+    proto = onnx.load_model_from_string(model)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    random = np.random.default_rng(seed)
+    return {
+        value.name: random.standard_normal([d.dim_value for d in value.type.tensor_type.shape.dim], np.float32)
+        for value in proto.graph.input
+        if value.name not in weights
+    }
