@@ -97,7 +97,7 @@ def pool(call: Call, b: Builder) -> Tensor:
     call.refuse_output(1, "the indices output")
     window = window_of(call, x.dims[2:])
     for i, extent in enumerate(window.kernel):
-        if max(window.before[i], window.after[i]) > (extent - 1) * window.dilations[i]:
+        if max(window.before[i], window.after[i]) >= extent:  # onnxruntime refuses it too
             raise Unsupported(f"padding {[*window.before, *window.after]} is not smaller than the kernel")
     dims = (*x.dims[:2], *window.outputs(ceil=bool(call.attribute("ceil_mode", 0))))
     if call.node.op_type == "MaxPool":

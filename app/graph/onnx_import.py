@@ -18,6 +18,7 @@ from app.graph.importers import IMPORTERS, Call, Value
 from app.graph.ir import Graph, Tensor
 from app.graph.onnx_model import ImportLimits, OnnxModel, OnnxNode, has_schema, invalid, read_model, too_large
 from app.graph.passes import optimise
+from app.graph.passes_views import compose_views
 
 for _module in ("import_linear", "import_windows", "import_elementwise", "import_movement"):
     importlib.import_module(f"app.graph.{_module}")
@@ -38,10 +39,10 @@ def import_onnx(
 def translate(
     data: bytes, *, name: str, dims: Mapping[str, int] | None = None, limits: ImportLimits | None = None
 ) -> Graph:
-    """`import_onnx` before the passes: one or more nodes per ONNX node, nothing fused."""
+    """`import_onnx` before the passes: one or more nodes per ONNX node, nothing fused, only views composed."""
     limits = limits or ImportLimits()
     model = read_model(data, dims or {}, limits)
-    graph = _Translation(model, limits).run(name)
+    graph = compose_views(_Translation(model, limits).run(name))
     check(graph)
     return graph
 

@@ -25,7 +25,7 @@ def drop_noops(graph: Graph) -> Graph:
             # What remains of a scale by one is its clamp.
             shape = node.shape and dataclasses.replace(node.shape, op="clamp")
             draft.replace(node, op="clamp", shape=shape, weights=None, bias=None)
-    return draft.build()
+    return compose_views(draft.build())  # two views may have met
 
 
 def _changes_nothing(draft: Draft, node: Node) -> bool:
@@ -137,13 +137,14 @@ def hoist_over_views(graph: Graph) -> Graph:
     producers: dict[str, Node] = {}
     for node in graph.nodes:
         above = [producers.get(name) for name in node.inputs]
-        hoisted = _hoisted(graph, tensors, constants, node, [v for v in above if v is not None and v.op == VIEW])
-        for step in hoisted or [node]:
+        views_above = [view for view in above if view is not None and view.op == VIEW]
+        for step in _hoisted(graph, tensors, constants, node, views_above) or [node]:
             nodes.append(step)
             producers[step.output] = step
     used = {name for node in nodes for name in (node.weights, node.bias)}
     constants = {name: value for name, value in constants.items() if name in used}
-    return dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors, constants=constants)
+    hoisted = dataclasses.replace(graph, nodes=tuple(nodes), tensors=tensors, constants=constants)
+    return compose_views(hoisted)  # a view that came to stand behind another meets it
 
 
 def _hoisted(
