@@ -269,7 +269,8 @@ def bias_elems(s: Shape) -> int:
 AS_IS = Packing(weight_elems, _as_is)
 BIAS_AS_IS = Packing(bias_elems, _as_is)
 
-# Largest allowed error of one call, relative to max|y| of a float64 reference (design.md section 9).
+# Largest allowed error of one call, relative to max|y| of a float64 reference before its clamp
+# (design.md section 9).
 EXACT = 0.0  # moves data, never rounds
 DIRECT_ERROR = 1e-5
 WINOGRAD_F4_ERROR = 5e-5
