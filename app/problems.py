@@ -23,6 +23,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "backup-unsupported": ProblemType(
         "This database is not a SQLite file", "Use the tools of your database server, for example pg_dump."
     ),
+    "bad-bundle": ProblemType(
+        "This is not a bundle of ours", "The file must be a zip that Tradespace has exported, or the folder in it."
+    ),
     "bad-prefix": ProblemType(
         "Not usable as a prefix", "A prefix becomes part of C names: a letter, then letters, digits and underscores."
     ),
@@ -31,6 +34,24 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "No selection of primitives needs as little memory as asked. `facts.smallest_bytes` is the least any "
         "selection needs, `facts.smallest_step` the step of execution that needs it, `facts.excess_bytes` how much "
         "is lacking. Raise the budget, choose another memory axis, or use a smaller input.",
+    ),
+    "bundle-altered": ProblemType(
+        "A file of the bundle was altered", "Its hash is not the one in manifest.json. Export the point again."
+    ),
+    "bundle-arena-mismatch": ProblemType(
+        "The bundle does not use its memory as stated",
+        "The bytes it touches are not the arena its header promises. This is a defect of the export; report it.",
+    ),
+    "bundle-does-not-compile": ProblemType(
+        "The bundle does not compile", "`errors` has the compiler's words. Check the device's compiler and flags."
+    ),
+    "bundle-mismatch": ProblemType(
+        "The bundle does not compute what the model computes",
+        "Its outputs differ from those of onnxruntime on the original file by more than allowed, or the class "
+        "differs. This is a defect of the export; report it with the model.",
+    ),
+    "bundle-timeout": ProblemType(
+        "The bundle did not answer in time", "It may be far too slow for this machine, or hang; report it."
     ),
     "bundle-rejected": ProblemType(
         "The bundle did not pass its own test",
@@ -62,7 +83,16 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "device-unknown": ProblemType(
         "No such device", "Devices are the host and the entries of the toolchains file; `tradespace devices list`."
     ),
+    "dynamic-shape": ProblemType(
+        "The network has dimensions without a value",
+        "Give each a number: `dims=N=1,H=224` in the API, `--dim N=1 --dim H=224` on the command line.",
+    ),
     "example-unknown": ProblemType("No such example", "`GET /api/v1/models/examples` lists the example library."),
+    "external-data": ProblemType(
+        "The weights are in other files",
+        "A model that refers to other files is refused, because a file from elsewhere must not name files here. Save "
+        "it as one file: onnx.save(model, path, save_as_external_data=False).",
+    ),
     "file-exists": ProblemType("The file exists already", "Nothing is overwritten. Choose another name."),
     "file-unreadable": ProblemType("A file cannot be read", "Check the path and its permissions."),
     "frontier-missing": ProblemType(
@@ -81,6 +111,9 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     ),
     "idempotency-running": ProblemType(
         "The first request with this Idempotency-Key is still running", "Wait a moment and repeat the request."
+    ),
+    "import-timeout": ProblemType(
+        "Reading the model took too long", "Networks are read in a process of limited time. Try a smaller one."
     ),
     "internal": ProblemType(
         "Something went wrong here",
@@ -106,8 +139,14 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "The file is not a usable ONNX network", "`detail` says what is wrong. Nothing was stored."
     ),
     "model-name-taken": ProblemType("Another model has this name", "Choose another name."),
+    "model-too-large": ProblemType(
+        "The model is too large", "`facts` has the limit. Networks are read in a process of limited memory."
+    ),
     "no-primitive": ProblemType(
         "No primitive can run a layer", "`errors` lists each layer with the reason of every primitive."
+    ),
+    "non-finite-weights": ProblemType(
+        "Weights are NaN or infinite", "`errors` lists the tensors. Such a network computes nothing; export it again."
     ),
     "not-found": ProblemType("There is nothing here", "Check the address; ids are never reused."),
     "point-stale": ProblemType(
@@ -132,6 +171,16 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "`/?token=ts_...`. Tokens are made with `tradespace tokens add NAME` on the server.",
     ),
     "too-many-streams": ProblemType("Too many event streams", "Close other windows, or poll the job instead."),
+    "unsupported-operator": ProblemType(
+        "The network has operators that are not supported",
+        "`errors` lists every one with its node. Nothing was imported. Simplify the model or replace them.",
+    ),
+    "unsupported-opset": ProblemType(
+        "The opset is not supported", "Export the model with opset 7 or later (onnx.version_converter can convert)."
+    ),
+    "unsupported-type": ProblemType(
+        "The network computes with numbers that are not float32", "Export a float32 model."
+    ),
     "unsafe-bind": ProblemType(
         "Refused to listen beyond this machine without a token",
         "Make one with `tradespace tokens add NAME`, or set TRADESPACE_TOKEN.",

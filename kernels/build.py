@@ -140,6 +140,22 @@ def build_harness(
     return binary
 
 
+def harness_files(primitives: Iterable[Primitive]) -> dict[str, bytes]:
+    """Every file the harness of these primitives is made of, to build it elsewhere: path below a new folder -> content.
+
+    Compile the `.c` files with `-I kernels/include -I generated` and link with `-lm`.
+    """
+    chosen = sorted(primitives, key=lambda p: p.name)
+    sources = {registry.ROOT / p.source for p in chosen} | {DRIVER}
+    headers = {registry.ROOT / header for source in sources for header in included_headers(source)}
+    files = {f"kernels/{file.relative_to(registry.ROOT)}": file.read_bytes() for file in sorted(sources | headers)}
+    table = "".join(f"TS_PRIMITIVE({p.name})\n" for p in chosen)
+    return files | {
+        "generated/ts_config.h": _CONFIG_HEADER.encode(),
+        "generated/primitives.inc": table.encode(),
+    }
+
+
 def _texts(source: Path) -> list[str]:
     return [source.read_text(), *((registry.ROOT / header).read_text() for header in included_headers(source))]
 

@@ -137,8 +137,9 @@ class Harness:
         Before each call a buffer of `evict_bytes` is streamed, so that weights come from beyond the caches that are
         smaller, then output, workspace and inputs are touched. No further sample starts after `max_ns` in all.
         """
-        words = _describe(primitive, shape, attrs or Attrs())
-        request = f"time {words} samples={samples} evict_bytes={evict_bytes} max_ns={max_ns}\n".encode()
+        request = time_request(
+            primitive, shape, attrs, samples=samples, evict_bytes=evict_bytes, max_ns=max_ns
+        ).encode()
         # The last call may start just before max_ns; the default time-out is its allowance.
         timeout_s = self._timeout_s + max_ns * 1e-9
         answer, _ = self._ask(primitive.name, shape.key(), request, 0, timeout_s)
@@ -214,6 +215,14 @@ class Harness:
         said = [line for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip("= ")]
         ended = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
         return f"the routine's process {ended}" + ("".join(f"\n  {line}" for line in said[:12]))
+
+
+def time_request(
+    primitive: Primitive, shape: Shape, attrs: Attrs | None = None, *, samples: int, evict_bytes: int, max_ns: int
+) -> str:
+    """The line, its end included, that asks the driver to time calls; the answer is one line of JSON."""
+    words = _describe(primitive, shape, attrs or Attrs())
+    return f"time {words} samples={samples} evict_bytes={evict_bytes} max_ns={max_ns}\n"
 
 
 def _pack(primitive: Primitive, shape: Shape, which: str, values: Array | None) -> Array:

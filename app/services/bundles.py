@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from app.codegen import bundle as archive
 from app.codegen.emit import emit
@@ -12,7 +13,7 @@ from app.db.records import BundleRecord, FrontierRecord
 from app.errors import UserError
 from app.jobs.progress import Progress, check
 from app.points import Point
-from app.profiling.device import HOST
+from app.profiling.device import HOST, Device
 from app.selection.schedule import make_schedule
 from app.services import frontiers, models, vectors
 from app.services.context import VERSION, Context
@@ -56,11 +57,10 @@ def export(
     _stage(progress, 3)
     # A device whose compiler is not here cannot run the bundle; then the proof is this machine's, and says so.
     device = context.device(record.device_name).device or context.devices[HOST]
-    toolchain = device.toolchain
     proof = verify_bundle(
         archive.pack(files, prefix),
-        compiler=toolchain.cc,
-        extra_flags=[flag for flag in toolchain.flags if flag not in OPTIMISED_FLAGS],
+        compiler=device.toolchain.cc,
+        extra_flags=_extra_flags(device),
         expected=pairs,
     )
     _refuse_unless_exact(proof, point)
@@ -129,3 +129,19 @@ def get(context: Context, bundle_id: str) -> BundleRecord:
 def path(context: Context, record: BundleRecord) -> Path:
     """Where the zip lies."""
     return context.blobs.path("bundles", record.sha256)
+
+
+def verify(context: Context, bundle: Path, device_name: str, *, sanitize: bool = False) -> dict[str, Any]:
+    """Compile, run and compare a bundle from a file with the device's compiler; raises UserError when it fails."""
+    if not bundle.exists():
+        raise UserError("file-unreadable", f"{bundle} is not there", hint="check the path")
+    device = context.device(device_name).device
+    if device is None:
+        raise UserError("device-unknown", f"device {device_name} cannot run anything here", hint="leave --device out")
+    return verify_bundle(
+        bundle, compiler=device.toolchain.cc, extra_flags=_extra_flags(device), sanitize=sanitize
+    ).to_json()
+
+
+def _extra_flags(device: Device) -> list[str]:
+    return [flag for flag in device.toolchain.flags if flag not in OPTIMISED_FLAGS]

@@ -116,6 +116,11 @@ class Context:
         """Every device: those of this machine's settings first, then those known by their imported costs."""
         return list(dict.fromkeys([*self.devices, *(row["name"] for row in self.costs.registered())]))
 
+    def forget_devices(self) -> None:
+        """Read the toolchains file again when a device is asked for next."""
+        for name in ("devices", "_cost_ids"):
+            self.__dict__.pop(name, None)
+
     def close(self) -> None:
         """Close the database."""
         self.database.close()

@@ -184,7 +184,8 @@ def best(front: Frontier, *, budget_bytes: int | None = None, max_latency_ns: in
     """
     point = front.best(budget_bytes=budget_bytes)
     if point is None:
-        assert budget_bytes is not None and front.smallest_bytes is not None, "only a cancelled front lacks it"
+        assert budget_bytes is not None
+        assert front.smallest_bytes is not None, "only a cancelled front lacks it, and none is stored"
         raise UserError(
             "budget-infeasible",
             f"nothing fits {format_bytes(budget_bytes)} of {front.memory}: the smallest selection needs "

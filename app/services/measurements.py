@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import time
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
@@ -19,6 +21,7 @@ from app.services.context import Context, DeviceRef
 from app.services.skeletons import skeleton
 
 FORMAT = "tradespace-costs-1"
+DEVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ def import_costs(context: Context, data: bytes, device_name: str | None = None) 
             raise ValueError(f"format is {document['format']!r}, expected {FORMAT!r}")
         name = device_name or str(document["device"])
         environment = dict(document["environment"])
+        if not DEVICE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a device name")
         costs = [_cost(number, entry) for number, entry in enumerate(document["costs"])]
     except (ValueError, KeyError, TypeError) as error:
         text = f"no field {error}" if isinstance(error, KeyError) else str(error)
@@ -169,8 +174,9 @@ def import_costs(context: Context, data: bytes, device_name: str | None = None) 
                 hint="give them another name with --device",
             )
     else:
-        fingerprint = str(environment.get("fingerprint") or "imported")
-        device_id = f"{name}:{fingerprint}"
+        # Another compiler or other flags are another device: their costs must not mix.
+        described = [str(environment.get(field, "")) for field in ("compiler", "flags", "cpu", "machine")]
+        device_id = f"{name}:{hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]}"
     context.costs.register(device_id, name, environment)
     return {"device": name, "imported": context.costs.put(device_id, costs)}
 

@@ -117,6 +117,11 @@ def add_example(context: Context, example: str) -> tuple[ModelRecord, bool]:
     return add(context, zoo.materialise(example), file_name=f"{example}.onnx", example=example)
 
 
+def example_names() -> list[str]:
+    """Names of the example library."""
+    return list(zoo.EXAMPLES)
+
+
 def examples(context: Context) -> list[dict[str, Any]]:
     """The example library and which of it is imported."""
     imported = {record.example for record in context.models.page()}

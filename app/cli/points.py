@@ -1,0 +1,271 @@
+"""`tradespace frontier`, `query`, `export`, `verify` and `run`: from costs to a verified bundle."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.costs import measure_model
+from app.cli.models import Dims, InputFile, VectorFolder, test_inputs
+from app.cli.options import (
+    Budget,
+    DeviceName,
+    Json,
+    MaxLatency,
+    MaxWeights,
+    Memory,
+    ModelName,
+    Prefix,
+    duration,
+    named_dims,
+    opened,
+    size,
+)
+from app.cli.terminal import Shown, print_json, print_table
+from app.db.records import BundleRecord, FrontierRecord
+from app.errors import UserError
+from app.points import Point
+from app.quantities import format_bytes, format_ns
+from app.services import bundles, frontiers, jobs, models
+from app.services.context import Context
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="The zip to write.")]
+
+
+def register(program: typer.Typer) -> None:
+    """Add the commands to the program."""
+    for command in (frontier, query, export, verify, run):
+        program.command()(command)
+
+
+def trace(
+    site: Context, model: str, device: str, memory: str, shown: Shown, max_weights_bytes: int | None = None
+) -> FrontierRecord:
+    """The newest front if it is up to date, else a fresh one."""
+    record, reference = models.find(site, model), site.device(device)
+    frontiers.check_axis(memory)
+    if max_weights_bytes is None:
+        known = frontiers.newest(site, record, reference, memory)
+        if known is not None and not frontiers.is_stale(site, known):
+            return known
+    params = {"model": record.id, "device": device, "memory": memory, "max_weights_bytes": max_weights_bytes}
+    with jobs.foreground(site, "frontier", params, shown) as progress:
+        return frontiers.trace(site, record, reference, memory, progress, max_weights_bytes=max_weights_bytes)
+
+
+def frontier(
+    context: typer.Context,
+    model: ModelName,
+    device: DeviceName = "host",
+    memory: Memory = "arena",
+    max_weights: MaxWeights = None,
+    as_json: Json = False,
+) -> None:
+    """The exact front of a model from its measured costs; a stored one that is up to date is shown as it is."""
+    site = opened(context)
+    with Shown() as shown:
+        record = trace(site, model, device, memory, shown, size(max_weights))
+    front = frontiers.load(site, record)
+    found = models.find(site, model)
+    if as_json:
+        print_json(
+            {
+                "id": record.id,
+                "model": found.id,
+                "device": device,
+                "memory": memory,
+                "solve_s": front.solve_s,
+                "certified_by": front.certified_by,
+                "smallest_bytes": front.smallest_bytes,
+                "smallest_step": front.smallest_step,
+                "points": [point.summary() for point in front.points],
+            }
+        )
+        return
+    print(
+        f"{found.name} on {device}: {len(front.points)} points on the {memory} axis, {front.certified_by}, "
+        f"solved in {front.solve_s:.2f} s"
+    )
+    print_table(
+        ("point", "latency", "arena bytes", "workspace bytes", "weights bytes", "certainty", "families"),
+        [
+            (
+                point.id[:12],
+                format_ns(point.latency_ns),
+                f"{point.arena_bytes:,}",
+                f"{point.workspace_bytes:,}",
+                f"{point.weights_bytes:,}",
+                "proven" if point.proven else f"gap {point.gap:.2%}",
+                " ".join(f"{family}:{count}" for family, count in sorted(point.families.items())),
+            )
+            for point in front.points
+        ],
+        right=("latency", "arena bytes", "workspace bytes", "weights bytes"),
+    )
+
+
+def query(
+    context: typer.Context,
+    model: ModelName,
+    budget: Budget = None,
+    max_latency: MaxLatency = None,
+    device: DeviceName = "host",
+    memory: Memory = "arena",
+    as_json: Json = False,
+) -> None:
+    """The fastest configuration that fits, from the stored front; exit code 1 when nothing does."""
+    site = opened(context)
+    record, point = frontiers.query(
+        site,
+        models.find(site, model),
+        site.device(device),
+        memory,
+        budget_bytes=size(budget),
+        max_latency_ns=duration(max_latency),
+    )
+    stale = frontiers.is_stale(site, record)
+    if as_json:
+        print_json({"frontier_id": record.id, "stale": stale, "point": frontiers.point_summary(site, record, point)})
+        return
+    print(_described(point, memory))
+    if stale:
+        print("this front is stale: costs or kernels have changed since; trace it again")
+
+
+def _described(point: Point, memory: str) -> str:
+    certainty = "proven optimal" if point.proven else f"within {point.gap:.2%} of the optimum"
+    return (
+        f"point {point.id[:12]}: {format_ns(point.latency_ns)}, {certainty} for its {memory}\n"
+        f"arena {format_bytes(point.arena_bytes)}, of it workspace {format_bytes(point.workspace_bytes)}; "
+        f"weights {format_bytes(point.weights_bytes)}; total {format_bytes(point.total_bytes)}"
+    )
+
+
+def export_point(
+    site: Context, record: FrontierRecord, point: Point, prefix: str, shown: Shown, budget_bytes: int | None = None
+) -> BundleRecord:
+    """Export and verify in this process, while no other job disturbs the timing."""
+    params = {"frontier": record.id, "point": point.id, "prefix": prefix}
+    with jobs.foreground(site, "bundle", params, shown, device=record.device, quiet=True) as progress:
+        return bundles.export(site, record.id, point.id, prefix, progress, budget_bytes=budget_bytes)
+
+
+def _exported(site: Context, bundle: BundleRecord, point: Point, output: Path) -> dict[str, Any]:
+    try:
+        shutil.copyfile(bundles.path(site, bundle), output)
+    except OSError as error:
+        raise UserError("file-unreadable", f"{output} cannot be written: {error.strerror}") from None
+    return {
+        "bundle": str(output),
+        "bundle_id": bundle.id,
+        "sha256": bundle.sha256,
+        "point": point.summary(),
+        "verify": bundle.verified,
+    }
+
+
+def _verified(verified: dict[str, Any], point: Point | None = None) -> str:
+    predicted = f" (predicted {format_ns(point.latency_ns)})" if point is not None else ""
+    return (
+        f"verified with {verified['compiler']}: largest relative error {verified['max_rel_err']:.2e}, "
+        f"arg-max {verified['argmax']}, arena {format_bytes(verified['arena_used_bytes'])} used of "
+        f"{format_bytes(verified['arena_bytes'])}, median {format_ns(verified['median_ns'])}{predicted}"
+    )
+
+
+def export(
+    context: typer.Context,
+    model: ModelName,
+    output: Output,
+    budget: Budget = None,
+    max_latency: MaxLatency = None,
+    point: Annotated[str | None, typer.Option(help="Id or unique beginning of a point.")] = None,
+    fastest: Annotated[bool, typer.Option("--fastest", help="The fastest point.")] = False,
+    smallest: Annotated[bool, typer.Option("--smallest", help="The point of least memory.")] = False,
+    device: DeviceName = "host",
+    memory: Memory = "arena",
+    prefix: Prefix = "net",
+    as_json: Json = False,
+) -> None:
+    """Export a point as a zip of C, after it was compiled, run and compared with the original model."""
+    if sum([budget is not None or max_latency is not None, point is not None, fastest, smallest]) != 1:
+        raise UserError(
+            "query-invalid",
+            "which point is not clear",
+            hint="give one of --budget (with or without --max-latency), --point, --fastest, --smallest",
+        )
+    site = opened(context)
+    budget_bytes = size(budget)
+    record, chosen = frontiers.query(
+        site,
+        models.find(site, model),
+        site.device(device),
+        memory,
+        budget_bytes=budget_bytes,
+        max_latency_ns=duration(max_latency),
+    )
+    front = frontiers.load(site, record)
+    if point is not None:
+        chosen = frontiers.point_of(front, point)
+    elif smallest:
+        chosen = front.points[0]
+    with Shown() as shown:
+        bundle = export_point(site, record, chosen, prefix, shown, budget_bytes)
+    result = _exported(site, bundle, chosen, output)
+    if as_json:
+        print_json(result)
+        return
+    print(f"{_described(chosen, memory)}\n{_verified(bundle.verified, chosen)}\n{output}")
+
+
+def verify(
+    context: typer.Context,
+    bundle: Annotated[Path, typer.Argument(help="A bundle's zip or its unpacked folder.")],
+    device: DeviceName = "host",
+    sanitize: Annotated[bool, typer.Option("--sanitize", help="With address and undefined-behaviour checks.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Unpack, compile, run and compare a bundle; exit code 1 when it does not do what it says."""
+    site = opened(context)
+    with Shown() as shown:
+        shown.stage("compiling and running")
+        proof = bundles.verify(site, bundle, device, sanitize=sanitize)
+    print_json(proof) if as_json else print(_verified(proof))
+
+
+def run(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    output: Output,
+    budget: Budget = None,
+    max_latency: MaxLatency = None,
+    device: DeviceName = "host",
+    memory: Memory = "arena",
+    prefix: Prefix = "net",
+    dim: Dims = None,
+    vectors: VectorFolder = None,
+    inputs: InputFile = None,
+    as_json: Json = False,
+) -> None:
+    """Everything in one go: import, measure what is missing, trace, choose, export, verify."""
+    site = opened(context)
+    budget_bytes, max_latency_ns = size(budget), duration(max_latency)
+    with Shown() as shown:
+        shown.stage(f"importing {file.name}")
+        model, _ = models.add_file(site, file, dims=named_dims(dim), vectors=test_inputs(file, vectors, inputs))
+        measured = measure_model(site, model.id, device, shown)
+        record = trace(site, model.id, device, memory, shown)
+        front = frontiers.load(site, record)
+        chosen = frontiers.best(front, budget_bytes=budget_bytes, max_latency_ns=max_latency_ns)
+        bundle = export_point(site, record, chosen, prefix, shown, budget_bytes)
+    result = _exported(site, bundle, chosen, output)
+    if as_json:
+        print_json({"model": model.id, "frontier": record.id, **measured.to_json(), **result})
+        return
+    print(
+        f"{model.name}: {measured.measured} costs measured, {measured.reused} known; {len(front.points)} points, "
+        f"{front.certified_by}\n{_described(chosen, memory)}\n{_verified(bundle.verified, chosen)}\n{output}"
+    )

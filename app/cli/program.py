@@ -1,0 +1,104 @@
+"""The program `tradespace`: options that all commands share, exit codes, and how errors are told.
+
+Exit codes: 0 done; 1 what was asked for does not hold (nothing fits the budget, a bundle fails its test);
+2 bad input; 3 a fault of the program; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli import costs, devices, models, points, service
+from app.cli.terminal import print_json
+from app.errors import UserError
+from app.jobs.progress import Cancelled
+from app.problems import problem, problem_of
+from app.services.context import VERSION
+from app.settings import Settings
+
+CONDITIONS = frozenset(
+    {
+        "budget-infeasible",
+        "latency-infeasible",
+        "bundle-rejected",
+        "bundle-mismatch",
+        "bundle-arena-mismatch",
+        "bundle-does-not-compile",
+        "bundle-altered",
+        "bundle-timeout",
+    }
+)
+"""Problems that mean "no" rather than "wrong input": exit code 1."""
+
+_UsageError: Any = typer.BadParameter.__base__
+"""What every mistake on the command line derives from; typer exports only this subclass."""
+
+program = typer.Typer(
+    name="tradespace",
+    help="Exact latency-memory fronts of convolutional networks, measured on your device, exported as verified C.",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@program.callback()
+def options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    data: Annotated[Path | None, typer.Option(help="Data folder (default: TRADESPACE_DATA, else the user's).")] = None,
+) -> None:
+    """Options before the command."""
+    if version:
+        print(f"tradespace {VERSION}")
+        raise typer.Exit
+    settings = Settings()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+    context.obj = settings.model_copy(update={"data": data}) if data is not None else settings
+
+
+for module in (models, devices, costs, points, service):
+    module.register(program)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program and exit."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the program; returns its exit code."""
+    as_json = "--json" in arguments
+    try:
+        code: Any = typer.main.get_command(program).main(arguments, prog_name="tradespace", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except typer.Exit as ending:
+        return ending.exit_code
+    except _UsageError as error:
+        if as_json:
+            print_json(problem("query-invalid", 422, error.format_message()))
+        else:
+            error.show()
+        return 2
+    except UserError as error:
+        if as_json:
+            print_json(problem_of(error))
+        else:
+            print(f"tradespace: {error}", file=sys.stderr)
+        return 1 if error.code in CONDITIONS else 2
+    except (Cancelled, KeyboardInterrupt, typer.Abort):
+        print("tradespace: stopped; what was finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone; nothing is left to say
+        return 0
+    except Exception as error:
+        logging.getLogger("tradespace").critical("this is a fault of the program", exc_info=error)
+        return 3
