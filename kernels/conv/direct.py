@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernels.conv.panels import conv_packing
-from kernels.spec import AS_IS, Layout, Primitive
+from kernels.spec import AS_IS, Layout, Primitive, Shape
 
 CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
 TILE_HEADERS = ("include/ts.h", "include/ts_direct.h", "include/ts_tile.h", "include/ts_vec.h")
@@ -32,8 +32,33 @@ def _tiled(widest: int, pixels: int) -> tuple[Primitive, ...]:
     )
 
 
+PLANAR_HEADERS = ("include/ts.h", "include/ts_planar.h", "include/ts_tile.h", "include/ts_vec.h")
+_STRIDE_MAX, _REACH_MAX = 4, 32  # as in ts_planar.h
+
+
+def refuses_planar(s: Shape) -> str | None:
+    """Column stride up to 4 and (kw - 1) * dilation_w up to 32: what the line on the stack holds."""
+    if s.stride_w > _STRIDE_MAX:
+        return f"column stride {s.stride_w}; at most {_STRIDE_MAX}"
+    if (s.kw - 1) * s.dilation_w > _REACH_MAX:
+        return f"kernel reaches {(s.kw - 1) * s.dilation_w} columns; at most {_REACH_MAX}"
+    return None
+
+
 PRIMITIVES = (
     *(p for tile in TILES for p in _tiled(*tile)),
+    Primitive(
+        "conv",
+        "direct",
+        CHW,
+        CHW,
+        "conv/direct_planar.c",
+        cite="Georganas et al. 2018, with pixels in the place of channels",
+        variant="planar",
+        refuses=refuses_planar,
+        packing=AS_IS,
+        headers=PLANAR_HEADERS,
+    ),
     Primitive(
         "conv",
         "direct",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kernels.conv.direct import TILE_HEADERS, TILES
+from kernels.conv.direct import PLANAR_HEADERS, TILE_HEADERS, TILES
 from kernels.conv.panels import conv_packing
-from kernels.spec import Layout, Primitive, Shape
+from kernels.spec import AS_IS, Layout, Primitive, Shape
 
-HWC, CHW16C = Layout.HWC, Layout.CHW16C
+CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
 
 
 def refuses(s: Shape) -> str | None:
@@ -18,7 +18,14 @@ def refuses(s: Shape) -> str | None:
     return None
 
 
-PRIMITIVES = tuple(
+def refuses_planar(s: Shape) -> str | None:
+    """One tap, always inside the image, every pixel: the image is one row of h*w columns."""
+    if (s.stride_h, s.stride_w) != (1, 1):
+        return f"stride {s.stride_h}x{s.stride_w}; needs 1"
+    return refuses(s)
+
+
+_TILED = tuple(
     Primitive(
         "conv",
         "pointwise",
@@ -33,4 +40,20 @@ PRIMITIVES = tuple(
     )
     for widest, pixels in TILES
     for layout in (HWC, CHW16C)
+)
+
+PRIMITIVES = (
+    *_TILED,
+    Primitive(
+        "conv",
+        "pointwise",
+        CHW,
+        CHW,
+        "conv/pointwise_planar.c",
+        cite="Georganas et al. 2018, with pixels in the place of channels",
+        variant="planar",
+        refuses=refuses_planar,
+        packing=AS_IS,
+        headers=PLANAR_HEADERS,
+    ),
 )

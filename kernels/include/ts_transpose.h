@@ -8,7 +8,7 @@
 #ifndef TS_TRANSPOSE_H
 #define TS_TRANSPOSE_H
 
-#include "ts_vec.h"
+#include "ts_blocks.h"
 
 #if TS_VL == 16
 #define TS_LOW_LANES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
@@ -27,13 +27,15 @@
 #define TS_INTERLEAVE(a, b, ...) __builtin_shuffle(a, b, (ts_veci){__VA_ARGS__})
 #endif
 
-/* y[j * y_stride + i] = x[i * x_stride + j] for i, j < TS_VL. */
-TS_INLINE void ts_transpose_square(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride)
+/* y[j * y_stride + i] = i < rows ? x[i * x_stride + j] : 0 for i < lanes, j < cols; 1 <= rows <= lanes <= TS_VL and
+ * 1 <= cols <= TS_VL. Reads and writes nothing else. */
+TS_INLINE void ts_transpose_square(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                                   ptrdiff_t cols, ptrdiff_t lanes)
 {
 #if TS_VL > 1
     ts_vec from[TS_VL], to[TS_VL];
     for (int i = 0; i < TS_VL; i++)
-        from[i] = ts_load(x + i * x_stride);
+        from[i] = i < rows ? ts_load_lanes(x + i * x_stride, cols) : ts_zero();
     for (int done = 1; done < TS_VL; done *= 2) {
         for (int i = 0; i < TS_VL / 2; i++) {
             to[2 * i] = TS_INTERLEAVE(from[i], from[i + TS_VL / 2], TS_LOW_LANES);
@@ -42,30 +44,51 @@ TS_INLINE void ts_transpose_square(float *y, ptrdiff_t y_stride, const float *x,
         for (int i = 0; i < TS_VL; i++)
             from[i] = to[i];
     }
-    for (int i = 0; i < TS_VL; i++)
-        ts_store(y + i * y_stride, from[i]);
+    for (int j = 0; j < TS_VL; j++)
+        if (j < cols)
+            ts_store_lanes(y + j * y_stride, from[j], lanes);
 #else
-    (void)x_stride;
-    (void)y_stride;
+    (void)x_stride, (void)y_stride, (void)rows, (void)cols, (void)lanes;
     *y = *x;
 #endif
 }
 
-/* y[j * y_stride + i] = x[i * x_stride + j] for i < rows, j < cols. Writes nothing else. */
-TS_INLINE void ts_transpose(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
-                            ptrdiff_t cols)
+/* Up to TS_VL rows of ts_transpose. The ragged end of a row, unless half a vector, is quicker float by float than
+ * through TS_VL partial loads. */
+TS_INLINE void ts_transpose_band(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                                 ptrdiff_t cols, ptrdiff_t lanes)
 {
-    ptrdiff_t whole_rows = rows / TS_VL * TS_VL, whole_cols = cols / TS_VL * TS_VL;
-    for (ptrdiff_t i = 0; i < whole_rows; i += TS_VL) {
-        for (ptrdiff_t j = 0; j < whole_cols; j += TS_VL)
-            ts_transpose_square(y + j * y_stride + i, y_stride, x + i * x_stride + j, x_stride);
-        for (ptrdiff_t j = whole_cols; j < cols; j++)
-            for (ptrdiff_t k = i; k < i + TS_VL; k++)
-                y[j * y_stride + k] = x[k * x_stride + j];
+    ptrdiff_t j = 0;
+    for (; j + TS_VL <= cols; j += TS_VL)
+        ts_transpose_square(y + j * y_stride, y_stride, x + j, x_stride, rows, TS_VL, lanes);
+    if (TS_VL == 16 && cols - j == TS_VL / 2) {
+        ts_transpose_square(y + j * y_stride, y_stride, x + j, x_stride, rows, TS_VL / 2, lanes);
+        return;
     }
-    for (ptrdiff_t j = 0; j < cols; j++)
-        for (ptrdiff_t i = whole_rows; i < rows; i++)
+    for (; j < cols; j++) {
+        for (ptrdiff_t i = 0; i < rows; i++)
             y[j * y_stride + i] = x[i * x_stride + j];
+        for (ptrdiff_t i = rows; i < lanes; i++)
+            y[j * y_stride + i] = 0.0f;
+    }
+}
+
+/* y[j * y_stride + i] = x[i * x_stride + j] for i < rows, j < cols, and 0 for rows <= i < lanes: the matrix may be
+ * padded to whole blocks on the way. Writes nothing else. */
+TS_INLINE void ts_transpose(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                            ptrdiff_t cols, ptrdiff_t lanes)
+{
+    ptrdiff_t i = 0;
+    for (; i + TS_VL <= rows; i += TS_VL)
+        ts_transpose_band(y + i, y_stride, x + i * x_stride, x_stride, TS_VL, cols, TS_VL);
+    if (i < rows) {
+        ptrdiff_t left = lanes - i < TS_VL ? lanes - i : TS_VL;
+        ts_transpose_band(y + i, y_stride, x + i * x_stride, x_stride, rows - i, cols, left);
+        i += left;
+    }
+    for (; i < lanes; i++)
+        for (ptrdiff_t j = 0; j < cols; j++)
+            y[j * y_stride + i] = 0.0f;
 }
 
 #endif
