@@ -3,14 +3,15 @@
     python bench/audit.py [--models DIR] [--only NAME ...] [--work DIR] [--huge]
 
 For each network: the exact front on the arena and workspace axes; the fastest, the knee and the smallest point
-exported, compiled with gcc and clang and once with the sanitizers, run, and compared with onnxruntime; predicted latency
-beside the bundle's own measurement. Costs are kept in WORK/costs.jsonl, so a second run measures nothing.
+exported, compiled with gcc and clang and once with the sanitizers, run, and compared with onnxruntime; predicted
+latency beside the bundle's own measurement. Costs are kept in WORK/costs.jsonl, so a second run measures nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import statistics
 import sys
@@ -22,7 +23,7 @@ import numpy as np
 
 from app.codegen.bundle import pack
 from app.codegen.emit import emit
-from app.codegen.plan import make_plan
+from app.codegen.plan import Provenance, make_plan
 from app.costs import Cost, CostKey, CostTable
 from app.graph import oracle, zoo
 from app.graph.ir import Graph
@@ -137,8 +138,23 @@ def audit(network: Network, device: Device, work: Path) -> list[dict[str, object
             graph.constants,
             make_schedule(graph, point),
             prefix="net",
-            vectors=list(zip(network.vectors, expected, strict=True)),
-            provenance={"model": network.name},
+            vectors=[
+                ([inputs[name] for name in graph.inputs], [outputs[name] for name in graph.outputs])
+                for inputs, outputs in zip(network.vectors, expected, strict=True)
+            ],
+            provenance=Provenance.of_point(
+                point,
+                generator_version="audit",
+                model_name=network.name,
+                model_sha256=hashlib.sha256(network.data).hexdigest(),
+                opset=None,
+                device=device.name,
+                compiler=device.environment()["compiler"],
+                flags=device.toolchain.flags,
+                memory_axis="arena",
+                budget_bytes=None,
+                costs_digest=fronts["arena"].costs_digest,
+            ),
         )
         bundle = pack(emit(plan), "net")
         packed_s = time.perf_counter() - started

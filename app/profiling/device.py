@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kernels.build import BuildError, Toolchain, compiler_identity, host_toolchain
-
 from app.errors import UserError
+from kernels.build import BuildError, Toolchain, compiler_identity, host_toolchain
 
 HOST = "host"
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels.build import BuildError, build_harness
-from kernels.harness import Harness, HarnessError
-
 from app.costs import Cost, CostKey
 from app.errors import UserError
 from app.profiling.device import Device
 from app.profiling.statistics import Contender, hopeless, median_ns, quantile_ns
 from kernels import registry
+from kernels.build import BuildError, build_harness
+from kernels.harness import Harness, HarnessError
 
 EVICT_BYTES = {"l3": 4 * 2**20, "dram": 96 * 2**20}
 """Streamed before each sample. In a running network a layer's weights were last read one inference ago: with a few
@@ -25,6 +24,9 @@ PILOT_SAMPLES = 2
 ROUNDS = 4
 SAMPLES_PER_ROUND = 3
 GROUP_NS = 400_000_000  # a routine stops collecting samples once it has used this much time
+PILOT_NS = 10_000_000
+SLOW_PILOT_RATIO = 8
+"""A pilot ends after its first call when that takes 8 times the best routine so far, and more than 10 ms."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,13 @@ def measure(
 
 def _measure_group(harness: Harness, keys: list[CostKey], should_cancel: Callable[[], bool]) -> tuple[list[Cost], int]:
     """All routines of one shape. Returns nothing when cancelled half-way: a half-measured group would be biased."""
-    samples: dict[CostKey, list[int]] = {key: [] for key in keys}
+    samples: dict[CostKey, list[int]] = {}
+    limit_ns = GROUP_NS
     for key in keys:
         if should_cancel():
             return [], 0
-        samples[key] += _sample(harness, key, PILOT_SAMPLES)
+        samples[key] = list(_sample(harness, key, PILOT_SAMPLES, limit_ns))
+        limit_ns = min(limit_ns, max(PILOT_NS, SLOW_PILOT_RATIO * min(samples[key])))
     cut = hopeless(_contender(key, samples[key]) for key in keys)
     active = [key for key in keys if key.primitive not in cut]
     for _ in range(ROUNDS):
@@ -85,18 +89,18 @@ def _measure_group(harness: Harness, keys: list[CostKey], should_cancel: Callabl
             if should_cancel():
                 return [], 0
             if sum(samples[key]) < GROUP_NS:
-                samples[key] += _sample(harness, key, SAMPLES_PER_ROUND)
+                samples[key] += _sample(harness, key, SAMPLES_PER_ROUND, GROUP_NS)
     return [_cost(key, samples[key]) for key in keys], len(cut)
 
 
-def _sample(harness: Harness, key: CostKey, count: int) -> tuple[int, ...]:
+def _sample(harness: Harness, key: CostKey, count: int, max_ns: int) -> tuple[int, ...]:
     try:
         return harness.time(
             registry.get(key.primitive),
             key.parsed_shape,
             samples=count,
             evict_bytes=EVICT_BYTES[key.weights_from],
-            max_ns=GROUP_NS,
+            max_ns=max_ns,
         )
     except HarnessError as error:
         raise UserError(
