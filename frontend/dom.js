@@ -37,6 +37,9 @@ export function replace(element, ...children) {
   append(element, children);
 }
 
+/** @param {string} name of a layer @returns {any[]} that can wrap after its slashes and dots */
+export const breakable = (name) => name.split(/(?<=[/.])/).flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
+
 /** @param {string} text @param {string} name file @param {string} kind content type */
 export function saveText(text, name, kind) {
   const link = h("a", { href: URL.createObjectURL(new Blob([text], { type: kind })), download: name });

@@ -9,7 +9,7 @@ const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const MINUS = "\u2212";
 
 /** @param {number} n @returns {string} all digits, grouped: 98,304 */
-export const integer = (n) => whole.format(n).replace("-", MINUS);
+export const integer = (n) => whole.format(n === 0 ? 0 : n).replace("-", MINUS);
 
 /** @param {number} x @param {number} digits significant digits @returns {string} without an exponent */
 export function significant(x, digits = 3) {
@@ -28,6 +28,13 @@ export function bytes(n, units = "kib") {
   if (units === "b" || size < KIB) return `${integer(n)} B`;
   const [divisor, name] = size < KIB ** 2 ? [KIB, "KiB"] : size < KIB ** 3 ? [KIB ** 2, "MiB"] : [KIB ** 3, "GiB"];
   return `${significant(n / divisor, 4)} ${name}`;
+}
+
+/** @param {number} n bytes @param {"b"|"kib"} units @returns {string} with a fixed number of decimals, for columns that line up */
+export function columnBytes(n, units) {
+  if (units === "b") return `${integer(n)} B`;
+  const [divisor, name, digits] = Math.abs(n) < 10 * KIB ** 2 ? [KIB, "KiB", 1] : [KIB ** 2, "MiB", 2];
+  return `${(n / divisor).toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", MINUS)} ${name}`;
 }
 
 /** @param {number} n bytes @returns {string} for a title: 98,304 B (96 KiB) */

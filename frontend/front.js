@@ -79,6 +79,17 @@ export function costs(points, axis, from, fewer) {
   return { point, lost_ns: point.latency_ns - from.latency_ns, freed_bytes: bytesOn(from, axis) - bytesOn(point, axis) };
 }
 
+/**
+ * Which axes are logarithmic.
+ * @param {"auto"|"linear"|"x"|"y"|"xy"} scale @param {Summary[]} points @param {string} axis @returns {""|"x"|"y"|"xy"}
+ */
+export function logAxes(scale, points, axis) {
+  if (scale === "linear") return "";
+  if (scale !== "auto") return scale;
+  const wide = (values) => Math.max(...values) >= 3 * Math.max(1, Math.min(...values));
+  return `${wide(points.map((p) => bytesOn(p, axis))) ? "x" : ""}${wide(points.map((p) => p.latency_ns)) ? "y" : ""}`;
+}
+
 /** Fixed colours per family (after Okabe and Ito); always beside the name, never instead of it. */
 const FAMILY_COLOURS = {
   direct: "#808a99", im2col: "#d55e00", im2row: "#e69f00", kn2row: "#56b4e9", kn2col: "#3aa7a0", mec: "#cc79a7",

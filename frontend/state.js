@@ -12,7 +12,7 @@
  * @property {string|null} b           id of point B
  * @property {number|null} budget      bytes on the memory axis
  * @property {"b"|"kib"} units
- * @property {""|"x"|"y"|"xy"} scale   logarithmic axes
+ * @property {"auto"|"linear"|"x"|"y"|"xy"} scale   logarithmic axes; auto: those on which the front spans a factor of three
  * @property {"auto"|"light"|"dark"} theme
  * @property {"layers"|"memory"|"diff"|"why"} tab
  * @property {string|null} layer       node highlighted in the table and the memory picture
@@ -22,7 +22,7 @@ const PATHS = { workbench: "/w", models: "/models", jobs: "/jobs" };
 const CHOICES = {
   memory: ["arena", "total", "workspace"],
   units: ["kib", "b"],
-  scale: ["", "x", "y", "xy"],
+  scale: ["auto", "linear", "x", "y", "xy"],
   theme: ["auto", "light", "dark"],
   tab: ["layers", "memory", "diff", "why"],
 };

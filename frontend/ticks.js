@@ -6,7 +6,7 @@ function steps(min, max, count, bases, radix) {
   const power = radix ** Math.floor(Math.log(rough) / Math.log(radix));
   const step = (bases.find((b) => b * power >= rough) ?? radix) * power;
   const places = [];
-  for (let i = Math.ceil(min / step - 1e-9); i * step <= max * (1 + 1e-12); i += 1) places.push(i * step);
+  for (let i = Math.ceil(min / step - 1e-9); i * step <= max * (1 + 1e-12); i += 1) places.push(i * step + 0);
   return places;
 }
 

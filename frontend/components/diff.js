@@ -2,7 +2,7 @@
 
 import * as fmt from "../format.js";
 import { familyColour } from "../front.js";
-import { h, replace } from "../dom.js";
+import { breakable, h, replace } from "../dom.js";
 import { layerRows } from "./layer_table.js";
 import { headerRow, sorted } from "./sorting.js";
 
@@ -91,7 +91,7 @@ export function createDiff({ onLayer }) {
     replace(body, sorted(rows, COLUMNS, order).map((row) => {
       const sign = row.delta_ns < 0 ? "better" : "worse";
       return h("tr", { dataset: { node: row.node }, class: row.node === view.layer ? "linked" : "" },
-        h("td", {}, h("div", { class: "node" }, row.node), h("div", { class: "sub" }, (row.a ?? row.b).op)),
+        h("td", {}, h("div", { class: "node" }, breakable(row.node)), h("div", { class: "sub" }, (row.a ?? row.b).op)),
         h("td", {}, h("div", { class: "primitive" }, named(row.a)), h("div", { class: "primitive to" }, "→ ", named(row.b))),
         h("td", { class: "num", title: fmt.exactTime(row.delta_ns) }, h("div", { class: sign }, fmt.signed(fmt.time(row.delta_ns, 3), row.delta_ns)),
           h("div", { class: `bar centred ${sign}` }, h("i", { style: { width: `${(50 * Math.abs(row.delta_ns)) / widest}%` } }))),

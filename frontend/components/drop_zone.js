@@ -56,7 +56,7 @@ export function createDropZone({ limitBytes, onModel }) {
     };
     try {
       const model = await upload(chosen, { dims: dims.value.trim(), onProgress, signal: own.signal });
-      replace(status, h("p", { class: "accepted" }, h("span", { "aria-hidden": "true" }, "✓ "), `${model.name} is imported: ${fmt.count(model.nodes, "node")}, ${fmt.bytes(model.weights_bytes)} of weights.`));
+      replace(status, h("p", { class: "accepted" }, h("span", { "aria-hidden": "true" }, "✓\u00a0"), `${model.name} is imported: ${fmt.count(model.nodes, "node")}, ${fmt.bytes(model.weights_bytes)} of weights.`));
       onModel(model);
     } catch (problem) {
       if (problem.name !== "Problem") throw problem;

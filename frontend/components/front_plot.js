@@ -86,7 +86,7 @@ function overBudget(view, ranges, colours) {
   return [{
     type: "scatter", mode: "lines", name: "over budget", hoverinfo: "skip", fill: "toself", line: { width: 0 },
     x: [view.budget, right, right, view.budget, view.budget], y: [bottom, bottom, top, top, bottom],
-    fillpattern: { shape: "/", size: 9, solidity: 0.12, fgcolor: colours.over, bgcolor: "rgba(0,0,0,0)", fillmode: "overlay" }, fillcolor: "rgba(0,0,0,0)",
+    fillpattern: { shape: "/", size: 9, solidity: 0.07, fgcolor: colours.over, fgopacity: 0.55, bgcolor: "rgba(0,0,0,0)", fillmode: "overlay" }, fillcolor: "rgba(0,0,0,0)",
   }];
 }
 
@@ -124,6 +124,7 @@ function layoutOf(view, ranges, colours, width, height) {
   const limit = view.smallestBytes;
   const shown = limit > ranges.x[0] && limit < ranges.x[1];
   const where = (x) => (logX ? Math.log10(x) : x);
+  const over = view.budget !== null && view.budget < ranges.x[1];
   return {
     margin: MARGIN, width, height,
     xaxis: { type: logX ? "log" : "linear", range: range(ranges.x, logX), tickvals: xs, ticktext: xs.map((x) => fmt.bytes(x, view.units)) },
@@ -132,6 +133,7 @@ function layoutOf(view, ranges, colours, width, height) {
     annotations: [
       note({ text: `latency, ms${logY ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 8, xshift: -44 }),
       note({ text: `${view.axis} memory${logX ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "bottom", yshift: 3, xshift: -2 }),
+      ...(over ? [note({ text: "over budget", xref: "paper", yref: "paper", x: 1, y: 1, xanchor: "right", yanchor: "top", xshift: -4, yshift: -4, font: { size: 11.5, color: colours.over }, bgcolor: colours.surface, borderpad: 3 })] : []),
       ...(shown ? [note({ text: "nothing fits", textangle: -90, xref: "x", yref: "paper", x: where(limit), y: 0.03, xanchor: "right", yanchor: "bottom", font: { size: 11, color: colours.muted } })] : []),
     ],
   };

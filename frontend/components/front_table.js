@@ -48,7 +48,7 @@ export function createFrontTable({ onSelect }) {
 
   function build() {
     const { points, axis, units, knee } = view;
-    replace(head, ["", "#", `${axis} memory`, "latency, ms", "Δ memory", "Δ latency", "proof", "families"].map((name, i) =>
+    replace(head, ["", "#", `${axis} memory`, "latency, ms", "Δ memory", "Δ ms", "proof", "families"].map((name, i) =>
       h("th", { scope: "col", role: "columnheader", class: i >= 1 && i <= 5 ? "num" : "" }, name || h("span", { class: "visually-hidden" }, "selected as"))));
     rows = new Map(points.map((point, i) => {
       const before = points[i - 1];
@@ -58,10 +58,10 @@ export function createFrontTable({ onSelect }) {
       const row = h("tr", { role: "row", dataset: { point: point.id } },
         cell("mark", null),
         cell("num faint", null, i + 1, point === knee && h("span", { class: "star", title: "knee" }, " ★")),
-        cell("num strong", fmt.exactBytes(bytesOn(point, axis)), fmt.bytes(bytesOn(point, axis), units)),
+        cell("num strong", fmt.exactBytes(bytesOn(point, axis)), fmt.columnBytes(bytesOn(point, axis), units)),
         cell("num strong", fmt.exactTime(point.latency_ns), fmt.milliseconds(point.latency_ns)),
-        cell("num faint", before ? fmt.exactBytes(more) : null, before ? fmt.signed(fmt.bytes(more, units), more) : "–"),
-        cell("num faint", before ? fmt.exactTime(less) : null, before ? fmt.signed(fmt.time(less, 3), less) : "–"),
+        cell("num faint", before ? fmt.exactBytes(more) : null, before ? fmt.signed(fmt.columnBytes(more, units), more) : "–"),
+        cell("num faint", before ? fmt.exactTime(less) : null, before ? fmt.milliseconds(less) : "–"),
         cell("", point.proven ? "no selection within this memory is faster" : `lower bound ${fmt.exactTime(point.bound_ns)}`,
           h("span", { class: `dot ${point.proven ? "proven" : "open"}`, "aria-hidden": "true" }), point.proven ? "proven" : `gap ${fmt.percent(point.gap, 2)}`),
         cell("", null, familyStrip(point.families)));
@@ -78,14 +78,17 @@ export function createFrontTable({ onSelect }) {
       const letter = `${a?.id === point.id ? "A" : ""}${b?.id === point.id ? "B" : ""}`;
       row.setAttribute("aria-selected", String(letter !== ""));
       row.tabIndex = point.id === stop ? 0 : -1;
-      row.classList.toggle("over", budget !== null && bytesOn(point, axis) > budget);
-      replace(row.firstElementChild, [...letter].map((one) => h("span", { class: `letter ${one.toLowerCase()}` }, one)));
+      row.classList.toggle("is-b", letter === "B");
+      const over = budget !== null && bytesOn(point, axis) > budget;
+      row.classList.toggle("over", over);
+      replace(row.firstElementChild, !letter && over && h("span", { class: "over-tag" }, "over"), [...letter].map((one) => h("span", { class: `letter ${one.toLowerCase()}` }, one)));
     }
     const row = a && rows.get(a.id);
     if (!row) return;
-    const top = row.offsetTop - element.querySelector("thead").offsetHeight;
+    const top = row.offsetTop - element.querySelector("thead").offsetHeight - row.offsetHeight;
+    const bottom = row.offsetTop + 2 * row.offsetHeight;
     if (top < element.scrollTop) element.scrollTop = top;
-    else if (row.offsetTop + row.offsetHeight > element.scrollTop + element.clientHeight) element.scrollTop = row.offsetTop + row.offsetHeight - element.clientHeight;
+    else if (bottom > element.scrollTop + element.clientHeight) element.scrollTop = bottom - element.clientHeight;
   }
 
   return {

@@ -2,7 +2,7 @@
 
 import * as fmt from "../format.js";
 import { familyColour } from "../front.js";
-import { h, replace, saveText } from "../dom.js";
+import { breakable, h, replace, saveText } from "../dom.js";
 import { headerRow, sorted } from "./sorting.js";
 
 /** Rows of a point: its layers, and the conversions that belong to no layer (of the network's outputs). */
@@ -27,7 +27,7 @@ const COLUMNS = [
   { name: "cost_ns", label: "time", num: true, value: (r) => r.cost_ns },
   { name: "workspace_bytes", label: "workspace", num: true, value: (r) => r.workspace_bytes },
   { name: "weights_bytes", label: "weights", num: true, value: (r) => r.weights_bytes },
-  { name: "conversion_ns", label: "conversions", num: true, value: (r) => r.conversion_ns },
+  { name: "conversion_ns", label: "convert", num: true, value: (r) => r.conversion_ns },
 ];
 const CSV = ["index", "node", "op", "shape", "primitive", "family", "variant", "in_layout", "out_layout", "time_ns", "p10_ns", "p90_ns", "workspace_bytes", "weights_bytes", "conversions", "conversion_ns"];
 
@@ -63,15 +63,15 @@ export function createLayerTable({ onLayer }) {
     const nothing = h("span", { class: "faint" }, "–");
     return h("tr", { tabindex: "0", dataset: { node: row.node }, class: row.node === view.layer ? "linked" : "", "aria-current": row.node === view.layer ? "true" : null },
       h("td", { class: "num faint" }, row.index),
-      h("td", { title: row.shape }, h("div", { class: "node" }, row.node), h("div", { class: "sub" }, row.op)),
+      h("td", { title: row.shape }, h("div", { class: "node" }, breakable(row.node)), h("div", { class: "sub" }, row.op)),
       h("td", { title: row.primitive },
         h("div", { class: "primitive" }, h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant].filter(Boolean).join(" ")),
         h("div", { class: "sub" }, row.in_layout && `${row.in_layout} → ${row.out_layout}`, row.in_place !== null && row.in_place !== undefined && " · in place")),
       h("td", { class: "num", title: `${fmt.exactTime(row.time_ns)} + conversions ${fmt.exactTime(row.conversion_ns)}\np10 ${fmt.exactTime(row.p10_ns)}, p90 ${fmt.exactTime(row.p90_ns)} (spread ${fmt.percent(spread)})` },
-        h("div", {}, fmt.time(row.cost_ns, 3), h("span", { class: "share" }, fmt.percent(share))),
-        h("div", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } }))),
-      h("td", { class: "num", title: fmt.exactBytes(row.workspace_bytes) }, row.workspace_bytes ? fmt.bytes(row.workspace_bytes, view.units) : nothing),
-      h("td", { class: "num", title: fmt.exactBytes(row.weights_bytes) }, row.weights_bytes ? fmt.bytes(row.weights_bytes, view.units) : nothing.cloneNode(true)),
+        h("div", {}, fmt.time(row.cost_ns, 3)),
+        h("div", { class: "share" }, h("span", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } })), fmt.percent(share))),
+      h("td", { class: "num", title: fmt.exactBytes(row.workspace_bytes) }, row.workspace_bytes ? fmt.columnBytes(row.workspace_bytes, view.units) : nothing),
+      h("td", { class: "num", title: fmt.exactBytes(row.weights_bytes) }, row.weights_bytes ? fmt.columnBytes(row.weights_bytes, view.units) : nothing.cloneNode(true)),
       h("td", { class: "num", title: row.conversions.join("\n") || "no layout change" }, row.conversions.length ? [h("div", {}, fmt.time(row.conversion_ns, 3)), h("div", { class: "sub" }, fmt.count(row.conversions.length, "change"))] : nothing.cloneNode(true)));
   }
 

@@ -91,7 +91,7 @@ export function createMemoryPicture({ onLayer }) {
     const at = (px, py) => ({ left: `${(100 * px) / W}%`, top: `${(100 * py) / H}%` });
     const packed = point.arena_bytes === point.peak_bytes ? "packed without a gap" : `${fmt.bytes(point.arena_bytes - point.peak_bytes, view.units)} above the peak`;
     replace(labels,
-      ticks.map((t) => h("span", { class: "ytick", style: at(PAD.l - 6, y(t)) }, fmt.bytes(t, view.units))),
+      ticks.map((t) => h("span", { class: "tick-y", style: at(PAD.l - 6, y(t)) }, fmt.bytes(t, view.units))),
       h("span", { class: "peak-label", style: at(W - PAD.r, y(point.peak_bytes)) }, `peak ${fmt.bytes(point.peak_bytes, view.units)} at ${point.steps[peakStep]} · ${packed}`),
       h("span", { class: "xname", style: at(W - PAD.r, H - 4) }, `${fmt.count(point.steps.length, "step")} →`));
     slider.max = String(point.steps.length - 1);

@@ -11,14 +11,14 @@ function proof(bundle, a) {
   const exact = v.arena_used_bytes === v.arena_bytes;
   const fact = (name, value, title) => h("div", { title }, h("dt", {}, name), h("dd", {}, value));
   return h("section", { class: "proof", "aria-label": "Verified bundle" },
-    h("div", { class: "proof-head" }, h("span", { class: "badge ok" }, h("span", { "aria-hidden": "true" }, "✓ "), "Verified bundle"), h("span", { class: "faint" }, `${v.compiler} · ${fmt.bytes(bundle.size_bytes)} zip`),
+    h("div", { class: "proof-head" }, h("span", { class: "badge ok" }, h("span", { "aria-hidden": "true" }, "✓\u00a0"), "Verified bundle"), h("span", { class: "faint" }, `${v.compiler} · ${fmt.bytes(bundle.size_bytes)} zip`),
       h("span", { class: "spring" }), h("a", { class: "button primary", href: bundleDownload(bundle.id), download: `${bundle.prefix}.zip` }, "Download")),
     h("dl", { class: "proof-facts" },
       fact("max error", Number(v.max_rel_err).toExponential(1).replace("-", "−"), `largest relative error against onnxruntime: ${v.max_rel_err}`),
       fact("class", v.argmax === true || v.argmax === "ok" ? "same" : String(v.argmax ?? "n/a"), "arg-max against the original model"),
       fact("arena used", exact ? "= arena" : `${fmt.integer(v.arena_used_bytes)} of ${fmt.integer(v.arena_bytes)} B`, `${fmt.integer(v.arena_used_bytes)} B touched, ${fmt.integer(v.arena_bytes)} B declared`),
       fact("median", fmt.time(v.median_ns), `${fmt.exactTime(v.median_ns)}, ${fmt.count(v.runs, "run")}`),
-      fact("predicted", fmt.signed(fmt.percent(v.median_ns / a.latency_ns - 1), v.median_ns - a.latency_ns), "measured against predicted")));
+      fact("vs predicted", fmt.signed(fmt.percent(v.median_ns / a.latency_ns - 1), v.median_ns - a.latency_ns), "measured against predicted")));
 }
 
 /**
@@ -67,8 +67,8 @@ export function createPointHeader({ onBundle, onSelect, onClear, onCancel }) {
           h("span", { class: `badge ${a.proven ? "ok" : "warn"}`, title: a.proven ? "no selection within this memory is faster" : `lower bound ${fmt.exactTime(a.bound_ns)}` }, a.proven ? "Proven optimal" : `Gap ${fmt.percent(a.gap, 2)}`),
           h("span", { class: "faint" }, named ? `baseline ${named}` : `point ${place + 1} of ${points.length}${a === view.knee ? " · knee" : ""}`),
           h("span", { title: `p10 ${fmt.exactTime(a.p10_ns)}, p90 ${fmt.exactTime(a.p90_ns)}` }, `p10–p90 ${fmt.time(a.p10_ns, 3)} – ${fmt.time(a.p90_ns, 3)}`),
-          drift === null ? h("span", { class: "faint" }, "predicted, not run yet") : h("span", { title: `predicted ${fmt.exactTime(a.latency_ns)}, measured ${fmt.exactTime(a.measured_ns)}` }, `measured ${fmt.time(a.measured_ns)} (${fmt.signed(fmt.percent(drift), drift)})`)),
-        h("div", { class: "point-facts" }, also.map((name) => h("span", { title: fmt.exactBytes(a[`${name}_bytes`]) }, h("span", { class: "faint" }, `${name} `), fmt.bytes(a[`${name}_bytes`], units)))),
+          drift !== null && h("span", { title: `predicted ${fmt.exactTime(a.latency_ns)}, measured ${fmt.exactTime(a.measured_ns)}` }, `measured ${fmt.time(a.measured_ns)} (${fmt.signed(fmt.percent(drift), drift)})`)),
+        h("div", { class: "point-facts" }, drift === null && h("span", { class: "faint", title: "the sum of its measured primitives; a bundle measures the whole" }, "predicted, not run yet"), also.map((name) => h("span", { title: fmt.exactBytes(a[`${name}_bytes`]) }, h("span", { class: "faint" }, `${name} `), fmt.bytes(a[`${name}_bytes`], units)))),
         h("div", { class: "families" }, h("span", { class: "strip wide", "aria-hidden": "true" }, families.map(([name, n]) => h("i", { style: { flex: n, background: familyColour(name) } }))),
           h("ul", {}, families.map(([name, n]) => h("li", {}, h("i", { class: "swatch", style: { background: familyColour(name) } }), `${name} ${n}`)))),
         bundlePart(view));

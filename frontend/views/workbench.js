@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import * as fmt from "../format.js";
-import { best, bytesOn, knee, ordered } from "../front.js";
+import { best, bytesOn, knee, logAxes, ordered } from "../front.js";
 import { h, replace } from "../dom.js";
 import { createBudgetBar, verdict } from "../components/budget_bar.js";
 import { createContextBar } from "../components/context_bar.js";
@@ -102,7 +102,7 @@ export function createWorkbench(app) {
     return {
       frontier, axis, points, a, b, baselines: frontier.baselines, knee: view?.frontier === frontier ? view.knee : knee(points, axis),
       smallestBytes: frontier.smallest_bytes, smallestStep: frontier.smallest_step, model: data.model, device: data.device,
-      budget: state.budget, units: state.units, scale: state.scale, tab: state.tab, layer: state.layer, theme: app.theme(),
+      budget: state.budget, units: state.units, scale: logAxes(state.scale, points, axis), tab: state.tab, layer: state.layer, theme: app.theme(),
       full: a && view?.full?.id === a.id ? view.full : null, fullB: b && view?.fullB?.id === b.id ? view.fullB : null,
       bundle: a && view?.bundle?.id === a.bundle_id ? view.bundle : null,
       bundleJob: a && app.jobs.find((job) => active(job) && job.kind === "bundle" && job.params.point === a.id),
@@ -177,9 +177,9 @@ export function createWorkbench(app) {
   }
 
   function toggleScale(axis) {
-    const now = store.state.scale;
+    const now = view.scale;
     const next = now.includes(axis) ? now.replace(axis, "") : [..."xy"].filter((one) => one === axis || now.includes(one)).join("");
-    store.set({ scale: next }, { replace: true });
+    store.set({ scale: next || "linear" }, { replace: true });
   }
 
   function toggleUnits() {
@@ -228,7 +228,7 @@ export function createWorkbench(app) {
       j: () => walk(1), ArrowRight: () => walk(1), k: () => walk(-1), ArrowLeft: () => walk(-1),
       a: () => mark("a"), b: () => mark("b"), Escape: actions.onClear, e: bundle, d: () => tab("diff"), m: () => bar.focus(),
       1: () => tab("layers"), 2: () => tab("memory"), 3: () => tab("diff"), 4: () => tab("why"),
-      l: () => store.set({ scale: { "": "x", x: "y", y: "xy", xy: "" }[store.state.scale] }, { replace: true }),
+      l: () => store.set({ scale: { "": "x", x: "y", y: "xy", xy: "linear" }[view.scale] }, { replace: true }),
       u: toggleUnits,
       "/": () => {
         tab("layers");

@@ -26,10 +26,12 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import fake_data  # noqa: E402
 
 FRONTEND = ROOT / "frontend"
+PAGES = ("/", "/w", "/models", "/jobs")
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+FRONT_MODEL = "mdl_5f0c9a7d21be4e68"
 NOW = "2026-11-21T10:00:00Z"
 EXAMPLES = {
     "alexnet": ("AlexNet", 243_860_896),
@@ -144,7 +146,7 @@ class World:
     def frontier(self, axis: str, *, full: bool = True) -> dict[str, Any]:
         points, baselines = fronts()[axis]
         head = {
-            "id": f"frt_{axis}", "model": "mdl_5f0c9a7d21be4e68", "device": "host", "memory": axis, "created_at": NOW,
+            "id": f"frt_{axis}", "model": FRONT_MODEL, "device": "host", "memory": axis, "created_at": NOW,
             "stale": False, "solve_s": 0.41,
         }  # fmt: skip
         if not full:
@@ -212,20 +214,22 @@ class Handler(BaseHTTPRequestHandler):
                 return self.answer(200, archive(), "application/zip") if match[2] else self.answer(200, bundle)
             if match := re.fullmatch(r"/models/(mdl_\w+)/layers", path):
                 return self.items([])
+            names = {m["name"] for m in world.models.values()}
+            traced = query.get("model", FRONT_MODEL) == FRONT_MODEL
             lists = {
-                "/meta": lambda: {"version": "0.1.0", "api": "v1", "limits": {"upload_bytes": 2**28}, "host_device": "host"},
+                "/meta": lambda: {
+                    "version": "0.1.0", "api": "v1", "limits": {"upload_bytes": 2**28}, "host_device": "host",
+                },
                 "/models": lambda: list(world.models.values()),
                 "/models/examples": lambda: [
-                    {"name": n, "title": t, "weights_bytes": b, "imported": any(m["name"] == n for m in world.models.values())}
+                    {"name": n, "title": t, "weights_bytes": b, "imported": n in names}
                     for n, (t, b) in EXAMPLES.items()
                 ],
                 "/devices": lambda: [{
-                    "name": "host", "description": "this machine", "compiler": "gcc 12.2.0", "flags": "-O3 -march=native",
-                    "threads": 1, "environment": {"cpu": "Intel Xeon @ 2.70GHz", "governor": "performance"},
+                    "name": "host", "description": "this machine", "compiler": "gcc 12.2.0", "threads": 1,
+                    "flags": "-O3 -march=native", "environment": {"cpu": "Xeon", "governor": "performance"},
                 }],
-                "/frontiers": lambda: [
-                    world.frontier(a, full=False) for a in world.fronts if query.get("model", "mdl_5f0c9a7d21be4e68") == "mdl_5f0c9a7d21be4e68"
-                ],
+                "/frontiers": lambda: [world.frontier(axis, full=False) for axis in world.fronts if traced],
                 "/jobs": lambda: list(world.jobs.values())[::-1],
                 "/costs": lambda: {"needed": 210, "measured": 176, "missing": 34, "items": []},
             }  # fmt: skip
@@ -249,7 +253,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/models":
             if b"unsupported" in body:
                 return self.problem(
-                    422, "unsupported-operator", "2 operators of unsupported.onnx are not supported; nothing was imported",
+                    422, "unsupported-operator", "2 operators are not supported; nothing was imported",
                     "remove the post-processing nodes from the exported network and try again", UNSUPPORTED,
                 )  # fmt: skip
             added = model("77aa01c2d3e4f506", "uploaded", len(body), example=False)
@@ -294,7 +298,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             while world is self.world:
                 with world.lock:
-                    world.lock.wait_for(lambda: len(world.events) > seen, timeout=0.5)
+                    if len(world.events) == seen:
+                        world.lock.wait(timeout=0.5)
                     fresh, seen = list(enumerate(world.events[seen:], start=seen)), len(world.events)
                 for number, job in fresh:
                     self.wfile.write(f"id: {number}\nevent: job\ndata: {json.dumps(job)}\n\n".encode())
@@ -309,7 +314,7 @@ class Handler(BaseHTTPRequestHandler):
             cache = (("Cache-Control", "public, max-age=31536000, immutable"),)
             return self.answer(200, data, "text/javascript", cache)
         file = (FRONTEND / path.lstrip("/")).resolve()
-        if path in ("/", "/w", "/models", "/jobs") or not file.is_relative_to(FRONTEND):
+        if path in PAGES or not file.is_relative_to(FRONTEND):
             file = FRONTEND / "index.html"
         if not file.is_file():
             return self.problem(404, "not-found", f"no such file: {path}")
