@@ -221,6 +221,8 @@ def bottleneck(problem: Problem, selection: Selection, axis: MemoryAxis) -> Bott
     if axis is MemoryAxis.WORKSPACE:
         v = max(range(len(chosen)), key=lambda i: chosen[i].workspace_bytes)
         need_bytes = chosen[v].workspace_bytes
+        if not need_bytes:
+            return Bottleneck("no node needs workspace", 0, ())
         return Bottleneck(problem.nodes[v].name, need_bytes, ((f"workspace of {chosen[v].name}", need_bytes),))
     lived = lifetimes(problem, selection)
     live_bytes = lived.live_bytes()

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 from solver import flow as flows
 from solver.dp import DynamicProgram, TooWide
-from solver.evaluate import Bottleneck, bottleneck
+from solver.evaluate import Bottleneck, bottleneck, evaluate
 from solver.highs import FlowSolver
 from solver.model import build_model, compile_model
 from solver.outcome import Held, Outcome, Stopped
+from solver.pareto import ParetoProgram
 from solver.problem import Evaluation, MemoryAxis, Problem, Selection, validate
+from solver.totals import Cancelled, trace_total
+
+CONFIRM_S = 5.0  # HiGHS takes about half a second per step of a total front; a whole one can have a thousand
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class Front:
     """Efficient points by rising memory on `axis`.
 
     `complete`: no efficient point is missing; else `incomplete_because` says which limit ended the trace (the points
-    given are still the ones of largest memory). `certified_by` names the methods that agree, "highs-lp+dp" or
-    "highs-lp+mip+dp"; without a "+dp" `uncertified_because` says why the second method gives no answer.
+    given are still the ones of largest memory). `certified_by` names the methods that agree on every point:
+    "highs-lp+dp", "highs-lp+mip+dp", or on the total axis "labels+highs-mip". When the second method is not among
+    them, `uncertified_because` says why; points are still proven, by the first alone.
     `smallest_bytes` is the least budget any selection fits and `smallest` what needs it; None only when a limit or
     a cancellation came before it was known.
     """
@@ -118,9 +123,16 @@ def trace(
 
     `on_point` gets each point once it is final, by falling memory (an unproven one may still be withdrawn).
     `should_cancel` is asked between solves and inside long ones. Raises Infeasible when no selection exists,
-    Contradiction when the certificate disagrees.
+    Contradiction when the certificate disagrees. On the total axis a label search finds the whole front first, and
+    points come only at its end; `time_limit_s_per_point` bounds HiGHS, which takes over where that search is too wide.
     """
     started = time.perf_counter()
+    if axis is MemoryAxis.TOTAL:
+        validate(problem)
+        try:
+            return _trace_total(problem, max_weights_bytes, on_point, should_cancel, max_points, verify, started)
+        except TooWide:
+            pass  # the MIP descent below needs no tables
     solver = _solver(problem, axis, max_weights_bytes)
     points: list[FrontPoint] = []
     methods: list[str] = []
@@ -163,6 +175,76 @@ def trace(
     elif not because:
         raise Infeasible(axis, None, None, None)
     return _finish(solver, points, methods, because, verify, started)
+
+
+def _trace_total(
+    problem: Problem,
+    max_weights_bytes: int | None,
+    on_point: OnPoint | None,
+    should_cancel: ShouldCancel | None,
+    max_points: int | None,
+    verify: bool,
+    started: float,
+) -> Front:
+    """The front of arena plus weights by label search, then as many of its steps by HiGHS as CONFIRM_S allows."""
+    axis = MemoryAxis.TOTAL
+    try:
+        choices = trace_total(problem, max_weights_bytes, should_cancel)
+    except Cancelled:
+        return Front(axis, (), "", "cancelled", False, "cancelled", time.perf_counter() - started, None, None)
+    if not choices:
+        raise Infeasible(axis, None, None, None)
+    search_s = time.perf_counter() - started
+    points = []
+    for choice in choices:
+        figures = evaluate(problem, choice.selection)
+        if (figures.time_ns, figures.total_bytes) != (choice.time_ns, choice.need_bytes + choice.weights_bytes):
+            raise Contradiction(f"the label search says {choice}, the evaluation {figures}")
+        points.append(FrontPoint(choice.selection, figures, True, figures.time_ns, 0.0, search_s / len(choices)))
+    shown = points if max_points is None else points[-max_points:]
+    for point in reversed(shown):
+        if on_point is not None:
+            on_point(point)
+    uncertified = _confirm_total(problem, max_weights_bytes, points, should_cancel) if verify else "not asked for"
+    complete = len(shown) == len(points)
+    return Front(
+        axis=axis,
+        points=tuple(shown),
+        certified_by="labels" if uncertified else "labels+highs-mip",
+        uncertified_because=uncertified,
+        complete=complete,
+        incomplete_because="" if complete else f"stopped after {max_points} points",
+        solve_s=time.perf_counter() - started,
+        smallest_bytes=points[0].evaluation.total_bytes,
+        smallest=bottleneck(problem, points[0].selection, axis),
+    )
+
+
+def _confirm_total(
+    problem: Problem, max_weights_bytes: int | None, points: list[FrontPoint], should_cancel: ShouldCancel | None
+) -> str:
+    """Solve the steps of a total front with HiGHS, evenly spread first; returns "" when all of them agree."""
+    solver = _solver(problem, MemoryAxis.TOTAL, max_weights_bytes)
+    # Step i: one byte below point i, the answer is point i - 1; without a budget it is the last point.
+    budgets: list[int | None] = [point.evaluation.total_bytes - 1 for point in points]
+    budgets.append(None)
+    answers: list[FrontPoint | None] = [None, *points]
+    deadline_s = time.perf_counter() + CONFIRM_S
+    confirmed = 0
+    order = sorted(range(len(budgets)), key=lambda i: (-(i & -i) if i else -len(budgets), i))
+    for i in order:
+        left_s = deadline_s - time.perf_counter()
+        if left_s <= 0 or (should_cancel is not None and should_cancel()):
+            break
+        solver.set_budget(budgets[i])
+        outcome = solver.solve(left_s, should_cancel)
+        if not outcome.proven:
+            break
+        _compare(budgets[i], answers[i], None if outcome.evaluation is None else outcome.evaluation.time_ns)
+        confirmed += 1
+    return (
+        "" if confirmed == len(budgets) else f"HiGHS confirmed {confirmed} of {len(budgets)} steps in {CONFIRM_S:g} s"
+    )
 
 
 def _solver(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None) -> FlowSolver:
@@ -251,26 +333,34 @@ def _finish(
 
 
 def _certify(solver: FlowSolver, points: tuple[FrontPoint, ...], *, complete: bool) -> str:
-    """Solve each step of the front again by dynamic programming; returns why that was not possible, or ""."""
-    axis = solver.flow.axis
-    if axis is MemoryAxis.TOTAL or solver.max_weights_bytes is not None:
-        return "weights are bounded, which the dynamic program does not model"
-    try:
-        program = DynamicProgram(solver.flow.problem, axis)
-    except TooWide as error:
-        return str(error)
+    """Solve each step of the front again without HiGHS; returns why that was not possible, or ""."""
+    problem, axis, most = solver.flow.problem, solver.flow.axis, solver.max_weights_bytes
+    steps: list[tuple[int | None, FrontPoint | None]] = []
     budget: int | None = None
     for point in reversed(points):
-        _compare(program, budget, point)
+        steps.append((budget, point))
         budget = point.evaluation.on(axis) - 1
     if complete:
-        _compare(program, budget, None)
+        steps.append((budget, None))
+    if axis is MemoryAxis.TOTAL:
+        return "the layouts interact too widely for a label search"
+    try:
+        if most is None:
+            program = DynamicProgram(problem, axis)
+            for within, claim in steps:
+                solved = program.solve(within)
+                _compare(within, claim, None if solved is None else solved.time_ns)
+        else:
+            search = ParetoProgram(problem, axis)
+            for within, claim in steps:
+                _compare(within, claim, search.fastest_ns(within, most, claim.evaluation.time_ns if claim else None))
+    except TooWide as error:
+        return str(error)
     return ""
 
 
-def _compare(program: DynamicProgram, budget_bytes: int | None, point: FrontPoint | None) -> None:
-    solved = program.solve(budget_bytes)
-    found_ns = None if solved is None else solved.time_ns
+def _compare(budget_bytes: int | None, point: FrontPoint | None, found_ns: int | None) -> None:
+    """Raise Contradiction unless the other method's optimum is what the point claims (None: nothing fits)."""
     if point is None:
         agrees = found_ns is None
     elif point.proven:

@@ -93,6 +93,8 @@ def validate(problem: Problem) -> None:
     """Raise ValueError naming every way in which `problem` is malformed."""
     faults = []
     ports: list[list[int]] = [[] for _ in problem.nodes]
+    if not problem.nodes:
+        faults.append("there are no nodes")
     if problem.align_bytes < 1:
         faults.append("align_bytes must be at least 1")
     for index, edge in enumerate(problem.edges):

@@ -24,6 +24,7 @@ def model_front(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | Non
     except Infeasible:
         return []
     assert front.complete
+    assert not front.uncertified_because
     assert all(point.proven for point in front.points)
     assert front.smallest_bytes == front.points[0].evaluation.on(axis)
     assert all(evaluate(problem, p.selection) == p.evaluation for p in front.points)
