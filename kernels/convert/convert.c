@@ -46,11 +46,10 @@ TS_INLINE void convert(const struct ts_shape *s, const float *const *x, float *y
         const float *source = x[0] + k * pixels;
         float *target = y + k * pixels;
         if (from == TS_CHW)
-            ts_transpose(target, lanes, source, pixels, used, pixels);
+            ts_transpose(target, lanes, source, pixels, used, pixels, lanes);
         else
-            ts_transpose(target, pixels, source, lanes, pixels, used);
+            ts_transpose(target, pixels, source, lanes, pixels, used, pixels);
     }
-    ts_zero_padding(to, y, s->c, pixels);
 }
 
 #define CONVERT(in, IN, out, OUT)                                                                                      \
