@@ -77,36 +77,56 @@ TS_INLINE void lrn_planes(const struct ts_shape *s, const float *x, float *y, st
 }
 
 enum { SPAN = 64, MARGIN = 16 }; /* channels of a pixel at a time, and the most a window reaches to either side */
+enum { ROW = MARGIN + SPAN + MARGIN + 16, PIXELS = 8 };
 
-/* Channels together in memory: the squares of up to SPAN channels and their margins are laid out in a local array,
- * so that windows run across blocks, and beyond the first and last channel meet zeros. */
+/* squares[MARGIN + k] = x^2 of channel base + k of a pixel, -MARGIN <= k < SPAN + MARGIN; zeros where there is none.
+ * Channels come in contiguous runs that begin at multiples of `run`. */
+TS_INLINE void squares_of(float *squares, const float *x, ptrdiff_t base, int32_t c, ptrdiff_t lanes,
+                          ptrdiff_t block_step, ptrdiff_t run)
+{
+    for (ptrdiff_t k = -MARGIN; k < SPAN + MARGIN; k += run < 16 ? run : 16) {
+        ptrdiff_t q = base + k, width = run < 16 ? run : 16;
+        const float *from = x + q / lanes * block_step + q % lanes;
+        float *to = squares + MARGIN + k;
+        if (q >= 0 && q + width <= c) {
+            for (ptrdiff_t l = 0; l < width; l += TS_VL) {
+                ts_vec v = ts_load_lanes(from + l, width < TS_VL ? width : TS_VL);
+                ts_store_lanes(to + l, v * v, width < TS_VL ? width : TS_VL);
+            }
+            continue;
+        }
+        for (ptrdiff_t l = 0; l < width; l++)
+            to[l] = q >= 0 && q + l < c ? from[l] * from[l] : 0.0f;
+    }
+}
+
+/* Channels together in memory. The squares go through a local array in which windows run across blocks and meet zeros
+ * beyond the first and last channel; several pixels at a time, so that no load overtakes the stores it depends on. */
 TS_INLINE void lrn_pixels(const struct ts_shape *s, const float *x, float *y, enum ts_layout layout, struct lrn lrn,
                           int published_beta)
 {
-    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, lanes = ts_lanes(layout, s->c);
-    ptrdiff_t run = layout == TS_HWC ? SPAN : (ptrdiff_t)layout; /* contiguous channels of a pixel */
+    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, lanes = ts_lanes(layout, s->c), block_step = pixels * lanes;
+    ptrdiff_t run = layout == TS_HWC ? SPAN : (ptrdiff_t)layout;
     int32_t below = (s->kh - 1) / 2;
-    float squares[MARGIN + SPAN + MARGIN + TS_VL] = {0};
-    for (ptrdiff_t p = 0; p < pixels; p++)
+    float squares[PIXELS][ROW] = {{0}};
+    for (ptrdiff_t first = 0; first < pixels; first += PIXELS)
         for (ptrdiff_t base = 0; base < s->c; base += SPAN) {
             ptrdiff_t span = s->c - base < SPAN ? s->c - base : SPAN;
-            for (ptrdiff_t k = -MARGIN; k < SPAN + MARGIN; k++) {
-                ptrdiff_t q = base + k;
-                float v = q < 0 || q >= s->c ? 0.0f : x[(q / lanes * pixels + p) * lanes + q % lanes];
-                squares[MARGIN + k] = v * v;
-            }
-            for (ptrdiff_t k = 0; k < span; k += run)
-                for (ptrdiff_t l = 0; l < run && k + l < span; l += TS_VL) {
-                    ptrdiff_t q = base + k + l, offset = (q / lanes * pixels + p) * lanes + q % lanes;
-                    ptrdiff_t left = span - k - l, n = run - l < left ? run - l : left;
-                    n = n < TS_VL ? n : TS_VL;
+            ptrdiff_t count = pixels - first < PIXELS ? pixels - first : PIXELS;
+            for (ptrdiff_t p = 0; p < count; p++)
+                squares_of(squares[p], x + (first + p) * lanes, base, s->c, lanes, block_step, run);
+            for (ptrdiff_t p = 0; p < count; p++)
+                for (ptrdiff_t k = 0; k < span; k += run < TS_VL ? run : TS_VL) {
+                    ptrdiff_t q = base + k, offset = q / lanes * block_step + (first + p) * lanes + q % lanes;
+                    ptrdiff_t n = run < TS_VL ? run : TS_VL; /* the padding lanes of a last block too: 0 * anything */
+                    if (layout == TS_HWC)
+                        n = span - k < n ? span - k : n;
                     ts_vec sum = ts_zero();
                     for (int32_t j = 0; j < s->kh; j++)
-                        sum = sum + ts_load(squares + MARGIN + k + l - below + j);
+                        sum = sum + ts_load(squares[p] + MARGIN + k - below + j);
                     ts_store_lanes(y + offset, normalised(ts_load_lanes(x + offset, n), sum, lrn, published_beta), n);
                 }
         }
-    ts_zero_padding(layout, y, s->c, pixels);
 }
 
 TS_INLINE void lrn(const struct ts_shape *s, const float *x, float *y, enum ts_layout layout)

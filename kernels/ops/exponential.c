@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Element by element, the operators made of exponentials: y = f(x).
+ *
+ *   x, y       any layout, the same for both; may be the same memory
+ */
+#include "ts_blocks.h"
+#include "ts_exp.h"
+
+enum exponential { EXP, SIGMOID, TANH, ELU };
+
+TS_INLINE ts_vec exponential_of(enum exponential op, ts_vec v, ts_vec alpha)
+{
+    switch (op) {
+    case EXP:
+        return ts_exp(v);
+    case SIGMOID:
+        return ts_sigmoid(v);
+    case TANH:
+        return ts_tanh(v);
+    case ELU: /* one of the two terms is zero */
+        return ts_max(v, ts_zero()) + alpha * ts_expm1_negative(ts_min(v, ts_zero()));
+    }
+    return v;
+}
+
+TS_INLINE void exponential(const struct ts_shape *s, const float *x, float *y, enum exponential op,
+                           enum ts_layout layout)
+{
+    const ts_vec alpha = ts_splat(s->alpha);
+    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, n = ts_elems(layout, s->c, pixels);
+    for (ptrdiff_t i = 0; i < n; i += TS_VL) {
+        ptrdiff_t count = n - i < TS_VL ? n - i : TS_VL;
+        ts_store_lanes(y + i, exponential_of(op, ts_load_lanes(x + i, count), alpha), count);
+    }
+    ts_zero_padding(layout, y, s->c, pixels);
+}
+
+#define EXPONENTIAL(op, OP, name, layout)                                                                              \
+    TS_ROUTINE(op##_elementwise_##name##_##name##_f32)                                                                 \
+    {                                                                                                                  \
+        (void)weights, (void)bias, (void)workspace;                                                                    \
+        exponential(s, x[0], y, OP, layout);                                                                           \
+    }
+#define EACH_EXPONENTIAL(name, layout)                                                                                 \
+    EXPONENTIAL(exp, EXP, name, layout)                                                                                \
+    EXPONENTIAL(sigmoid, SIGMOID, name, layout)                                                                        \
+    EXPONENTIAL(tanh, TANH, name, layout)                                                                              \
+    EXPONENTIAL(elu, ELU, name, layout)
+
+TS_EACH_LAYOUT(EACH_EXPONENTIAL)
