@@ -196,6 +196,10 @@ class Builder:
         d = x.dims
         return self.reshape(x, (1, math.prod(d[:first]), math.prod(d[first:end]), math.prod(d[end:])))
 
+    def refuse_large(self, dims: Sequence[int]) -> None:
+        """Refuse a result beyond the limits before anything of its size is computed."""
+        self._limits.tensor(self._source, (math.prod(dims),))
+
     def _new_tensor(self, dims: Sequence[int]) -> Tensor:
         n = len(self._tensors)
         while (name := f"t{n}") in self._tensors or name in self._taken:

@@ -304,7 +304,7 @@ def tile(call: Call, b: Builder) -> Tensor:
 def resize(call: Call, b: Builder) -> Tensor:
     """Nearest neighbour where it repeats or drops whole rows and columns."""
     x = call.activation()
-    for axis, indices in enumerate(nearest_indices(call, x.dims)):
+    for axis, indices in enumerate(nearest_indices(call, b, x.dims)):
         extent = x.dims[axis]
         if indices == list(range(extent)):
             continue

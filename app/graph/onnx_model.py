@@ -105,6 +105,7 @@ def read_model(data: bytes, dims: Mapping[str, int], limits: ImportLimits) -> On
         raise too_large(
             f"the graph has {len(proto.graph.node)} nodes", "nodes", len(proto.graph.node), limits.max_nodes
         )
+    _refuse_garbled_names(proto)
     _refuse_external_data(proto)
     _refuse_large_tensors(proto, limits)
     opset = _opset(proto)
@@ -151,6 +152,20 @@ def _all_tensors(graph: Any) -> Iterator[Any]:
                 yield from (sparse.values, sparse.indices)
             for subgraph in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
                 yield from _all_tensors(subgraph)
+
+
+def _refuse_garbled_names(proto: Any) -> None:
+    """Protobuf hands a damaged string over as bytes; no name may be one."""
+    names: list[Any] = [entry.domain for entry in proto.opset_import]
+    names += [tensor.name for tensor in _all_tensors(proto.graph)]
+    for value in [*proto.graph.input, *proto.graph.output]:
+        names += [value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim)]
+    for node in proto.graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+    garbled = [name for name in names if not isinstance(name, str)]
+    if garbled:
+        raise invalid(f"{len(garbled)} names are not text, the first is {garbled[0]!r}")
 
 
 def _refuse_external_data(proto: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from app.graph.builder import Unsupported
+from app.graph.builder import Builder, Unsupported
 from app.graph.importers import Call, axis_in
 
 _COORDINATES: dict[str, Callable[[int, float, int, int], float]] = {
@@ -24,7 +24,7 @@ _ROUNDINGS: dict[str, Callable[[float], int]] = {
 }
 
 
-def nearest_indices(call: Call, dims: Sequence[int]) -> list[list[int]]:
+def nearest_indices(call: Call, b: Builder, dims: Sequence[int]) -> list[list[int]]:
     """For each axis of `dims`, the source index of every output index."""
     if call.attribute("mode", "nearest") != "nearest":
         raise Unsupported(f"mode {call.attribute('mode')}; only nearest is supported")
@@ -35,6 +35,7 @@ def nearest_indices(call: Call, dims: Sequence[int]) -> list[list[int]]:
     if transform not in _COORDINATES or rounding not in _ROUNDINGS:
         raise Unsupported(f"coordinate_transformation_mode {transform} with nearest_mode {rounding}")
     scales, extents = _targets(call, dims)
+    b.refuse_large(extents)
     found = []
     for n, m, scale in zip(dims, extents, scales, strict=True):
         coordinates = (_COORDINATES[transform](i, scale, n, m) for i in range(m))

@@ -285,7 +285,7 @@ def test_every_importer_has_a_case() -> None:
     assert set(IMPORTERS) - covered == {"Cast", "CastLike", "ReduceSumSquare"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     extents=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -324,7 +324,7 @@ def test_any_window_equals_onnxruntime_or_is_refused(
         assert refused.value.code == "unsupported-operator"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     dims=st.lists(st.integers(1, 3), min_size=1, max_size=5),
     data=st.data(),

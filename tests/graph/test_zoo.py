@@ -1,0 +1,54 @@
+"""The example library: right topologies, sane activations, the same bytes every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.graph import zoo
+from app.graph.onnx_import import import_onnx
+from tests import nets
+from tests.graph.judge import assert_equals_onnxruntime
+
+MACS = {"alexnet": 655, "googlenet": 1432, "vgg19": 19632, "resnet50": 4089, "squeezenet": 349}
+"""Millions, of convolutions and dense layers."""
+
+LIGHT = ["squeezenet", "googlenet"]
+
+
+def test_every_example_has_a_known_size() -> None:
+    assert set(zoo.EXAMPLES) == set(MACS)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_example_is_deterministic_and_equals_onnxruntime(name: str) -> None:
+    model = zoo.materialise(name)
+    assert zoo.materialise(name) == model
+    graph = import_onnx(model, name=name)
+    assert round(sum(node.shape.macs for node in graph.nodes if node.shape) / 1e6) == MACS[name]
+    assert_equals_onnxruntime(graph, model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(MACS) - set(LIGHT) - {"vgg19"}))
+def test_large_example_imports_whole(name: str) -> None:
+    model = zoo.materialise(name)
+    graph = import_onnx(model, name=name)
+    assert round(sum(node.shape.macs for node in graph.nodes if node.shape) / 1e6) == MACS[name]
+    assert_equals_onnxruntime(graph, model)
+
+
+@pytest.mark.huge
+def test_vgg19_imports_whole() -> None:
+    test_large_example_imports_whole("vgg19")
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_logits_are_not_saturated(name: str) -> None:
+    from app.graph.oracle import run_onnx
+
+    model = zoo.materialise(name)
+    (probabilities,) = run_onnx(model, nets.random_inputs(model)).values()
+    assert 1e-3 < probabilities.max() < 0.5
+    spread = np.log(np.sort(probabilities.reshape(-1))[[50, -50]])
+    assert spread[1] - spread[0] > 1  # the classes differ
