@@ -35,6 +35,7 @@ def serve(settings: Settings) -> None:
         print(f"Tradespace is at http://{shown}:{port}  (data in {settings.data}; Ctrl-C stops)", flush=True)
         if context.backup_made:
             print(f"The database was upgraded; a copy of the old one is {context.backup_made}", flush=True)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
         )
@@ -49,6 +50,7 @@ def _bind(settings: Settings) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(128)  # from here on nobody is refused, so the URL may be told
     except OSError as error:
         raise UserError(
             "port-in-use",

@@ -60,7 +60,6 @@ def create_app(context: Context, *, executor: Any = None, needs_token: bool | No
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=settings.upload_limit_bytes,
     )
     app.state.context = context
     app.state.executor = executor
@@ -81,5 +80,5 @@ def create_app(context: Context, *, executor: Any = None, needs_token: bool | No
 
     # The last added is the first to see a request.
     app.add_middleware(Guard, needs_token=needs_token, accepts=accepts)
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, upload_limit_bytes=settings.upload_limit_bytes)
     return app

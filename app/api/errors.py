@@ -16,7 +16,7 @@ from app.problems import PROBLEM_TYPES, problem, problem_of
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger("tradespace.api")
 
-_CODES = {404: "not-found", 405: "method-not-allowed", 413: "upload-too-large"}
+_CODES = {404: "not-found", 405: "method-not-allowed"}
 
 
 def request_id(request: Request) -> str | None:
@@ -30,6 +30,29 @@ def answer(document: dict[str, object], headers: dict[str, str] | None = None) -
     status = document["status"]
     assert isinstance(status, int)
     return JSONResponse(document, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def too_large(limit_bytes: int, identity: str | None) -> dict[str, object]:
+    """The problem of a body above the limit."""
+    return problem(
+        "upload-too-large",
+        413,
+        f"the request is larger than {limit_bytes:,} bytes",
+        hint="TRADESPACE_UPLOAD_LIMIT_BYTES sets the limit",
+        facts={"limit_bytes": limit_bytes},
+        request_id=identity,
+    )
+
+
+def fault(identity: str | None) -> dict[str, object]:
+    """The problem of a fault of the program; what it was is in the log only."""
+    return problem(
+        "internal",
+        500,
+        "the service failed to answer this request",
+        hint="the server's log has the details under this request id",
+        request_id=identity,
+    )
 
 
 def install(app: FastAPI, upload_limit_bytes: int) -> None:
@@ -55,31 +78,15 @@ def install(app: FastAPI, upload_limit_bytes: int) -> None:
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "internal" if error.status_code >= 500 else "query-invalid")
-        facts: dict[str, object] = {}
-        hint = ""
         detail = str(error.detail)
         if error.status_code == 404:
             detail = f"there is nothing at {request.url.path}"
         elif error.status_code == 405:
             detail = f"{request.method} is not offered at {request.url.path}"
         elif error.status_code == 413:
-            facts = {"limit_bytes": upload_limit_bytes}
-            detail = f"the request is larger than {upload_limit_bytes:,} bytes"
-            hint = "TRADESPACE_UPLOAD_LIMIT_BYTES sets the limit"
-        document = problem(code, error.status_code, detail, hint=hint, facts=facts, request_id=request_id(request))
+            return answer(too_large(upload_limit_bytes, request_id(request)))
+        document = problem(code, error.status_code, detail, request_id=request_id(request))
         return answer(document, dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    def internal_error(request: Request, error: Exception) -> JSONResponse:
-        log.error("request %s failed", request_id(request), exc_info=error)
-        document = problem(
-            "internal",
-            500,
-            "the service failed to answer this request",
-            hint="the server's log has the details under this request id",
-            request_id=request_id(request),
-        )
-        return answer(document)
 
     @app.get("/problems", include_in_schema=False, response_class=HTMLResponse)
     def problem_index() -> str:

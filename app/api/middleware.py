@@ -10,11 +10,13 @@ from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.errors import answer
+from app.api.errors import answer, fault, log, too_large
 from app.problems import problem
 
 CSP = (
@@ -34,10 +36,15 @@ _OPEN_PATHS = ("/healthz", "/readyz")
 
 
 class Envelope:
-    """Gives each request an id and each response the security headers; answers 304 to a matching If-None-Match."""
+    """Gives each request an id and each response the security headers; the outermost layer of ours.
 
-    def __init__(self, app: ASGIApp):
+    Bodies above the limit are refused with 413 before or while they are read, faults of the program become a problem
+    document, and a matching If-None-Match is answered 304.
+    """
+
+    def __init__(self, app: ASGIApp, *, upload_limit_bytes: int):
         self._app = app
+        self._limit_bytes = upload_limit_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -48,18 +55,43 @@ class Envelope:
         identity = given if given.isascii() and given.isprintable() and 0 < len(given) <= 64 else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = identity
 
+        started = False
+
         async def with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = identity
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        if scope["method"] == "GET" and scope["path"].startswith("/api/"):
-            await self._app(scope, receive, _Tagging(scope, with_headers))
-        else:
-            await self._app(scope, receive, with_headers)
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self._limit_bytes:
+            await answer(too_large(self._limit_bytes, identity), {"Connection": "close"})(scope, receive, with_headers)
+            return
+        tagged = scope["method"] == "GET" and scope["path"].startswith("/api/")
+        try:
+            await self._app(scope, self._counted(receive), _Tagging(scope, with_headers) if tagged else with_headers)
+        except Exception as error:
+            log.error("request %s failed", identity, exc_info=error)
+            if started:
+                raise  # too late for another answer: the server closes the connection
+            await answer(fault(identity))(scope, receive, with_headers)
+
+    def _counted(self, receive: Receive) -> Receive:
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit_bytes:
+                raise HTTPException(413)
+            return message
+
+        return counted
 
 
 class _Tagging:
@@ -148,8 +180,6 @@ class Guard:
         await self._app(scope, receive, send)
 
     async def _accept(self, secret: str) -> bool:
-        from starlette.concurrency import run_in_threadpool
-
         return await run_in_threadpool(self._accepts, secret)
 
     def _refusal(self, scope: Scope, headers: Headers) -> dict[str, object] | None:

@@ -1,4 +1,7 @@
-"""A data folder, a database and an executor for each test; PostgreSQL too when TRADESPACE_TEST_DATABASE_URL names one."""
+"""A data folder, a database and an executor for each test.
+
+The database is SQLite, and PostgreSQL as well when TRADESPACE_TEST_DATABASE_URL names a server.
+"""
 
 import os
 import uuid

@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -40,8 +41,8 @@ def working(context):
         yield made
 
 
-def upload(client, data=None, name="tiny.onnx", **form):
-    return client.post("/api/v1/models", files={"file": (name, data or tiny_network())}, data=form)
+def upload(client, data=None, file_name="tiny.onnx", **form):
+    return client.post("/api/v1/models", files={"file": (file_name, data or tiny_network())}, data=form)
 
 
 def give_costs(context, model_id):
@@ -153,7 +154,7 @@ def test_a_front_without_costs_fails_with_a_problem_that_says_so(working):
 
 
 def test_the_same_bytes_are_the_same_model(client):
-    first, second = upload(client), upload(client, name="other.onnx")
+    first, second = upload(client), upload(client, file_name="other.onnx")
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json() == second.json()
     assert first.headers["location"] == f"/api/v1/models/{first.json()['id']}"
@@ -164,7 +165,7 @@ def test_the_same_bytes_are_the_same_model(client):
 def test_two_files_of_one_name_get_two_names_but_a_chosen_name_is_refused(client):
     names = [upload(client, tiny_network(seed)).json()["name"] for seed in (1, 2)]
     assert names == ["tiny", "tiny-2"]
-    refused = upload(client, tiny_network(3), **{"name": "tiny"})
+    refused = upload(client, tiny_network(3), name="tiny")
     assert (refused.status_code, refused.json()["type"]) == (409, "/problems/model-name-taken")
 
 
@@ -330,8 +331,6 @@ def test_examples_are_listed_with_their_sizes(client):
 
 
 def test_every_problem_type_used_in_the_code_has_a_page(client):
-    from pathlib import Path
-
     root = Path(__file__).parents[2]
     used = set()
     for file in [*root.glob("app/**/*.py"), *root.glob("solver/**/*.py"), *root.glob("kernels/**/*.py")]:

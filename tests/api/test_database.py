@@ -1,6 +1,5 @@
 """Migrations, backups and many writers at once, on real database files."""
 
-import os
 import shutil
 import sqlite3
 import stat
@@ -72,7 +71,7 @@ def test_a_database_of_a_newer_version_is_refused(database):
         migrate.upgrade(database)
 
 
-def test_two_processes_upgrading_an_empty_file_at_once_both_succeed(settings, tmp_path):
+def test_two_processes_upgrading_an_empty_file_at_once_both_succeed(tmp_path):
     code = (
         "from app.db.database import Database; from app.db.migrate import upgrade, current_revision; import sys;"
         "d = Database(sys.argv[1]); upgrade(d); print(current_revision(d))"
@@ -133,9 +132,13 @@ def test_eight_writing_processes_and_many_readers_never_find_the_database_locked
 
 
 def test_a_failed_write_leaves_nothing(database):
-    with pytest.raises(RuntimeError), database.write() as connection:
-        connection.exec_driver_sql(DEVICE)
-        raise RuntimeError
+    def write_and_fail():
+        with database.write() as connection:
+            connection.exec_driver_sql(DEVICE)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     with database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM devices").scalar() == 0
 
@@ -153,7 +156,7 @@ def test_files_are_stored_by_content_for_their_owner_only(tmp_path):
     assert blobs.put("models", b"hello") == sha256
     path = blobs.path("models", sha256)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
     assert blobs.get("models", sha256) == b"hello"
     path.write_bytes(b"altered")
     with pytest.raises(ValueError, match="does not hold"):
