@@ -225,10 +225,12 @@ OPS = (
 
 
 def _no_elems(_shape: Shape) -> int:
+    """0"""
     return 0
 
 
 def _accepts_all(_shape: Shape) -> str | None:
+    """Any shape."""
     return None
 
 
@@ -283,7 +285,8 @@ class Primitive:
 
     The C symbol is `name`; the signature is in include/ts.h and is the same for all. All activation inputs are
     in `in_layout`. `refuses(shape)` returns the reason a shape cannot be computed, or None; nothing else repeats
-    that condition. `workspace_elems(shape)` is exact: the routine writes that many floats and no more.
+    that condition. `workspace_elems(shape)` is exact: the routine writes that many floats and no more. The docstrings
+    of the two say when the routine applies and the formula; docs/primitives.md is made of them.
     """
 
     op: str

@@ -34,7 +34,7 @@ def _strip(rows: int) -> Primitive:
     def workspace_elems(s: Shape) -> int:
         return _patch_elems(s, rows)
 
-    refuses.__doc__ = f"More than {rows} output rows; not an unpadded 1x1 kernel of stride 1."
+    refuses.__doc__ = f"oh > {rows}; not an unpadded 1x1 kernel of stride 1."
     workspace_elems.__doc__ = f"(c/group)*kh*kw * {rows}*ow"
     return _declare(f"strip{rows}", workspace_elems, refuses)
 

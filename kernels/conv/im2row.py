@@ -40,7 +40,7 @@ def _strip(rows: int, in_layout: Layout) -> Primitive:
         return _patch_elems(s, rows)
 
     unless = "; not an unpadded 1x1 kernel of stride 1" if in_layout is Layout.HWC else ""
-    refuses.__doc__ = f"More than {rows} output rows{unless}."
+    refuses.__doc__ = f"oh > {rows}{unless}."
     workspace_elems.__doc__ = f"{rows}*ow * kh*kw*(c/group)"
     return _declare(f"strip{rows}", in_layout, workspace_elems, refuses)
 

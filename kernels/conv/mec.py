@@ -7,7 +7,7 @@ from kernels.spec import Layout, Primitive, Shape
 
 
 def _refuses(s: Shape) -> str | None:
-    """dilation_h 1 if kh > 1, and kh > 1: the saving over im2row is kh/stride_h."""
+    """kh > 1, dilation_h 1."""
     if s.kh == 1:
         return "kernel height 1: rows of patches do not overlap, the same as im2row"
     return f"dilation_h {s.dilation_h}: a patch is not contiguous, needs 1" if s.dilation_h != 1 else None

@@ -7,6 +7,7 @@ from kernels.spec import EXACT, Layout, Primitive, Shape
 
 def _refuses(layout: Layout) -> Callable[[Shape], str | None]:
     def reason(s: Shape) -> str | None:
+        """In blocked layouts along c, every part but the last is whole blocks."""
         ragged = [part for part in s.parts[:-1] if part % layout.block]
         if s.axis == 0 and ragged:
             return f"a part of {ragged[0]} channels ends inside a block of {layout.block}"

@@ -7,6 +7,7 @@ from kernels.spec import EXACT, Layout, Primitive, Shape
 
 def _refuses_slice(layout: Layout) -> Callable[[Shape], str | None]:
     def reason(s: Shape) -> str | None:
+        """In blocked layouts, channel step 1 from a block boundary."""
         if layout.block > 1 and s.step[0] != 1:
             return f"channel step {s.step[0]}; blocks need 1"
         if s.start[0] % layout.block:
@@ -18,6 +19,7 @@ def _refuses_slice(layout: Layout) -> Callable[[Shape], str | None]:
 
 def _refuses_permute(layout: Layout) -> Callable[[Shape], str | None]:
     def reason(s: Shape) -> str | None:
+        """In blocked layouts, the channel axis stays."""
         if layout.block > 1 and s.perm[0] != 0:
             return f"moves the channel axis, which is split in blocks of {layout.block}"
         return None

@@ -9,6 +9,7 @@ _MARGIN = 16  # MARGIN of lrn.c
 
 def _refuses(layout: Layout) -> Callable[[Shape], str | None]:
     def reason(s: Shape) -> str | None:
+        """Windows of at most 33 channels, any in chw."""
         if layout is not Layout.CHW and s.kh // 2 > _MARGIN:
             return f"window of {s.kh} channels; needs at most {2 * _MARGIN + 1}"
         return None

@@ -7,6 +7,7 @@ from kernels.spec import EXACT, Layout, Primitive, Shape
 
 def _refuses(layout: Layout) -> Callable[[Shape], str | None]:
     def reason(s: Shape) -> str | None:
+        """No negative padding; in blocked layouts, leading channels in whole blocks."""
         outside = zip(s.output_dims, s.start, (s.c, s.h, s.w), strict=True)
         after = tuple(out - first - extent for out, first, extent in outside)
         if min(*s.start, *after) < 0:

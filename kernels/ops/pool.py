@@ -9,6 +9,7 @@ _STRIP = 512  # STRIP of pool.c
 
 def _refuses(layout: Layout) -> Callable[[Shape], str | None]:
     def reason(s: Shape) -> str | None:
+        """In chw, windows of at most 512 columns or as large as the image; any otherwise."""
         span = (s.kw - 1) * s.dilation_w + 1
         whole_image = (s.kh, s.kw, s.oh, s.ow) == (s.h, s.w, 1, 1)
         if layout is Layout.CHW and span > _STRIP and not whole_image:
