@@ -37,6 +37,43 @@ export function replace(element, ...children) {
   append(element, children);
 }
 
+/** @param {Node} have @param {Node} want @returns {boolean} whether one can become the other without anybody noticing */
+function alike(have, want) {
+  if (have.nodeType !== 1 || want.nodeType !== 1 || have.nodeName !== want.nodeName || have.dataset?.job !== want.dataset?.job) return false;
+  return !["BUTTON", "A"].includes(have.nodeName) || (have.textContent === want.textContent && have.getAttribute("href") === want.getAttribute("href"));
+}
+
+/** @param {Element} have becomes like `want`, child by child */
+function reconcile(have, want) {
+  const [old, next] = [[...have.childNodes], [...want.childNodes]];
+  next.forEach((child, i) => {
+    const now = old[i];
+    if (!now) have.append(child);
+    else if (now.nodeType === 3 && child.nodeType === 3) {
+      if (now.data !== child.data) now.data = child.data;
+    } else if (alike(now, child)) {
+      for (const { name } of [...now.attributes]) if (!child.hasAttribute(name)) now.removeAttribute(name);
+      for (const { name, value } of child.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+      reconcile(now, child);
+    } else now.replaceWith(child);
+  });
+  for (const extra of old.slice(next.length)) extra.remove();
+}
+
+/**
+ * Like `replace`, but keeps the elements that are still wanted, so that progress arriving many times a second takes
+ * neither the focus nor a click that has just begun. Parts that belong to a job carry `data-job`.
+ * @param {Element} element @param {...any} children
+ */
+export function patch(element, ...children) {
+  const next = /** @type {Element} */ (element.cloneNode(false));
+  append(next, children);
+  reconcile(element, next);
+}
+
+/** @param {Record<string, any>|null} before @param {Record<string, any>} now @param {string[]} names @returns {boolean} whether any of them changed */
+export const differs = (before, now, names) => !before || names.some((name) => before[name] !== now[name]);
+
 /** @param {string} name of a layer @returns {any[]} that can wrap after its slashes and dots */
 export const breakable = (name) => name.split(/(?<=[/.])/).flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
 

@@ -66,6 +66,6 @@ export async function draw(element, traces, layout, theme) {
 }
 
 /** @param {HTMLElement} element frees what Plotly keeps for it */
-export function release(element) {
+export function purge(element) {
   window.Plotly?.purge(element);
 }

@@ -62,10 +62,15 @@ export function createContextBar(actions, viewNow, dataNow, app) {
       h("div", { class: "segmented", role: "group", "aria-label": "Memory axis" }, axes), about, h("span", { class: "spring" }), measure, trace, copies, saves),
     stale);
 
+  /** What was last drawn: an open list of models must not be drawn again under the pointer. */
+  let shown = { data: undefined, memory: "" };
+
   return {
     element,
     update(data) {
       const state = app.store.state;
+      if (data === shown.data && state.memory === shown.memory) return;
+      shown = { data, memory: state.memory };
       element.hidden = !data?.model;
       if (!data?.model) return;
       replace(model, app.catalog.models.map((m) => h("option", { value: m.id, selected: m.id === data.model.id }, m.name)));

@@ -1,6 +1,6 @@
 /** Everything about point A, beside the plot: header, then Layers, Memory, Diff and Why. */
 
-import { h } from "../dom.js";
+import { differs, h } from "../dom.js";
 import { createDiff } from "./diff.js";
 import { createLayerTable } from "./layer_table.js";
 import { createMemoryPicture } from "./memory_picture.js";
@@ -30,6 +30,10 @@ export function createDrawer(actions) {
     tabs.get(to).focus();
   });
 
+  const read = { layers: ["full", "layer", "units"], memory: ["full", "layer", "units", "budget"], diff: ["full", "fullB", "layer", "units"], why: ["full", "a", "frontier", "units"] };
+  /** What each panel last showed. */
+  const shown = {};
+
   return {
     element,
     search: () => parts.layers.search(),
@@ -43,7 +47,9 @@ export function createDrawer(actions) {
         tab.tabIndex = active ? 0 : -1;
         panels.get(name).hidden = !active;
       }
-      if (view.full && (view.tab !== "diff" || !view.b || view.fullB)) parts[view.tab].update(view);
+      if (!view.full || (view.tab === "diff" && view.b && !view.fullB) || !differs(shown[view.tab] ?? null, view, read[view.tab])) return;
+      shown[view.tab] = view;
+      parts[view.tab].update(view);
     },
   };
 }

@@ -17,7 +17,7 @@ export const createNoModels = ({ onModels }) =>
  * @param {{onMeasure: (thenTrace: boolean) => void, onTrace: () => void, onCancel: (job: any) => void, onChoose: (changes: any) => void}} actions
  * @returns {HTMLElement}
  */
-export function createNoFront({ model, device, costs, known }, memory, jobs, actions) {
+export function noFront({ model, device, costs, known }, memory, jobs, actions) {
   const own = jobs.find((job) => active(job) && ["measure", "frontier", "seed"].includes(job.kind) && [model.id, model.name].includes(job.params?.model));
   const failed = jobs.find((job) => ["measure", "frontier"].includes(job.kind) && [model.id, model.name].includes(job.params?.model));
   const share = costs.needed ? costs.measured / costs.needed : 0;
@@ -27,7 +27,7 @@ export function createNoFront({ model, device, costs, known }, memory, jobs, act
     h("h1", {}, own ? (own.kind === "frontier" ? "Tracing the front" : "Measuring") : `No ${memory} front yet`),
     h("p", { class: "lead" }, costs.missing > 0 ? `${fmt.integer(costs.missing)} of ${fmt.integer(costs.needed)} pairs of primitive and shape have not been measured on this device.` : `All ${fmt.integer(costs.needed)} costs are measured; tracing takes seconds.`),
     h("div", { class: "coverage" }, h("progress", { max: 1, value: share, "aria-label": "Costs measured" }), h("span", { class: "faint" }, `${fmt.integer(costs.measured)} measured`)),
-    own ? h("div", { class: "actions" }, h("span", { class: "busy", "aria-hidden": "true" }), h("progress", { max: 1, value: ratio(own), "aria-label": "Job" }), h("span", {}, jobStatus(own)), h("button", { type: "button", class: "small", onclick: () => actions.onCancel(own) }, "Cancel"))
+    own ? h("div", { class: "actions", dataset: { job: own.id } }, h("span", { class: "busy", "aria-hidden": "true" }), h("progress", { max: 1, value: ratio(own), "aria-label": "Job" }), h("span", {}, jobStatus(own)), h("button", { type: "button", class: "small", onclick: () => actions.onCancel(own) }, "Cancel"))
       : h("div", { class: "actions" },
         costs.missing > 0 ? h("button", { type: "button", class: "primary", onclick: () => actions.onMeasure(true) }, `Measure ${fmt.integer(costs.missing)} and trace`) : h("button", { type: "button", class: "primary", onclick: actions.onTrace }, "Trace the front"),
         others.map((axis) => h("button", { type: "button", onclick: () => actions.onChoose({ memory: axis }) }, `Show the ${axis} front`))),

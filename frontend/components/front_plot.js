@@ -3,11 +3,13 @@
 import * as fmt from "../format.js";
 import { bytesOn, familyColour } from "../front.js";
 import { h } from "../dom.js";
-import { draw, release, THEMES } from "../plot.js";
+import { draw, purge, THEMES } from "../plot.js";
 import { byteTicks, timeTicks } from "../ticks.js";
 import { createBudgetLine } from "./budget_line.js";
 
 const MARGIN = { l: 54, r: 18, t: 34, b: 40 };
+const TAP_PX = 5;
+const REACH_PX = 22;
 const ms = (ns) => ns / 1e6;
 
 /** @param {number} low @param {number} high @param {boolean} log @param {[number, number]} pad shares of the span @returns {[number, number]} */
@@ -90,18 +92,22 @@ function overBudget(view, ranges, colours) {
   }];
 }
 
-function baselineTraces(view, ranges, colours) {
+/** Where a baseline is drawn: its place, or the edge nearest to it. */
+function shownAt(point, view, ranges) {
+  const [px, py] = [bytesOn(point, view.axis), ms(point.latency_ns)];
   const [xs, ys] = [inset(ranges.x, view.scale.includes("x")), inset(ranges.y, view.scale.includes("y"))];
+  return { x: clamp(px, xs), y: clamp(py, ys), above: py > ys[1], right: px > xs[1] };
+}
+
+function baselineTraces(view, ranges, colours) {
   return view.baselines.map(({ name, explanation, point }) => {
-    const [px, py] = [bytesOn(point, view.axis), ms(point.latency_ns)];
-    const [x, y] = [clamp(px, xs), clamp(py, ys)];
-    const arrow = py > ys[1] ? "↑ " : px > xs[1] ? "→ " : "";
-    const label = arrow ? `${arrow}${name} ${arrow === "↑ " ? fmt.time(point.latency_ns, 3) : fmt.bytes(px, view.units)}` : name;
+    const { x, y, above, right } = shownAt(point, view, ranges);
+    const label = above ? `↑ ${name} ${fmt.time(point.latency_ns, 3)}` : right ? `→ ${name} ${fmt.bytes(bytesOn(point, view.axis), view.units)}` : name;
     const mid = view.scale.includes("x") ? Math.sqrt(ranges.x[0] * ranges.x[1]) : (ranges.x[0] + ranges.x[1]) / 2;
     return {
       type: "scatter", mode: "markers+text", name, x: [x], y: [y], customdata: [point.id], hovertemplate: "%{hovertext}<extra></extra>",
       hovertext: [card(point, view, `Baseline ${name}`) + `<br><i>${explanation}</i>`],
-      text: [label], textposition: x > mid ? (arrow === "↑ " ? "middle left" : "top left") : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
+      text: [label], textposition: x > mid ? (above ? "middle left" : "top left") : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
       marker: { size: 10, symbol: "diamond-open", color: colours.baseline, line: { width: 2 } },
     };
   });
@@ -176,10 +182,6 @@ export function createFrontPlot({ onSelect, onBudget }) {
     box.classList.add("drawn");
     if (listening) return;
     listening = true;
-    canvas.on("plotly_click", ({ points, event }) => {
-      const hit = points.find((p) => p.customdata);
-      if (hit) onSelect(hit.customdata, event.shiftKey ? "b" : "a");
-    });
     canvas.on("plotly_doubleclick", resetZoom);
     canvas.on("plotly_relayout", (change) => {
       if (!("xaxis.range[0]" in change) && !("yaxis.range[0]" in change)) return;
@@ -194,31 +196,47 @@ export function createFrontPlot({ onSelect, onBudget }) {
     render();
   }
 
-  /** A tap on the budget line is meant for the point under it. */
+  /**
+   * The nearest point to a tap. Ours and not the plot's own click event, because that one answers with what was under
+   * the pointer up to 50 ms ago.
+   */
   function tapped(clientX, clientY, shiftKey) {
+    if (!view) return;
     const frame = canvas.getBoundingClientRect();
-    const scale = (value, [low, high], log) => (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low));
-    const place = (p) => [
-      frame.left + MARGIN.l + scale(bytesOn(p, view.axis), ranges.x, view.scale.includes("x")) * (frame.width - MARGIN.l - MARGIN.r),
-      frame.bottom - MARGIN.b - scale(ms(p.latency_ns), ranges.y, view.scale.includes("y")) * (frame.height - MARGIN.t - MARGIN.b),
+    const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
+    const share = (value, [low, high], log) => (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low));
+    const far = ({ x, y }) => Math.hypot(
+      frame.left + MARGIN.l + share(x, ranges.x, logX) * (frame.width - MARGIN.l - MARGIN.r) - clientX,
+      frame.bottom - MARGIN.b - share(y, ranges.y, logY) * (frame.height - MARGIN.t - MARGIN.b) - clientY);
+    const marks = [
+      ...view.points.map((p) => ({ id: p.id, x: bytesOn(p, view.axis), y: ms(p.latency_ns) })),
+      ...view.baselines.map(({ point }) => ({ id: point.id, ...shownAt(point, view, ranges) })),
     ];
-    const far = (p) => Math.hypot(place(p)[0] - clientX, place(p)[1] - clientY);
-    const nearest = view.points.reduce((p, q) => (far(q) < far(p) ? q : p));
-    if (far(nearest) < 24) onSelect(nearest.id, shiftKey ? "b" : "a");
+    const nearest = marks.reduce((p, q) => (far(q) < far(p) ? q : p));
+    if (far(nearest) <= REACH_PX) onSelect(nearest.id, shiftKey ? "b" : "a");
   }
+
+  let press = null;
+  canvas.addEventListener("pointerdown", (event) => (press = event.button === 0 && !event.target.closest(".modebar") ? event : null), true);
+  const release = (event) => {
+    if (press && Math.hypot(event.clientX - press.clientX, event.clientY - press.clientY) < TAP_PX) tapped(event.clientX, event.clientY, event.shiftKey);
+    press = null;
+  };
+  window.addEventListener("pointerup", release, true);
 
   return {
     element,
     resetZoom,
     update(next) {
-      if (view && (view.frontier !== next.frontier || view.scale !== next.scale)) zoom = null;
+      if (view && (view.frontier.id !== next.frontier.id || view.scale !== next.scale)) zoom = null;
       view = next;
       render();
     },
     close() {
       observer.disconnect();
+      window.removeEventListener("pointerup", release, true);
       line.close();
-      release(canvas);
+      purge(canvas);
     },
   };
 }

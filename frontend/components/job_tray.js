@@ -1,7 +1,7 @@
 /** The jobs at the bottom of every page: what runs, how far it is, what went wrong; all of it can be stopped. */
 
 import * as fmt from "../format.js";
-import { h, replace } from "../dom.js";
+import { h, patch, replace } from "../dom.js";
 
 export const ACTIVE = ["queued", "running", "cancelling"];
 const NAMES = { seed: "First run", measure: "Measure", frontier: "Trace front", bundle: "Bundle" };
@@ -68,13 +68,13 @@ export function createJobTray(footer, context) {
       const first = running.find((job) => job.state === "running") ?? running[0];
       const failed = jobs.find((job) => !active(job))?.state === "failed";
       const share = first ? ratio(first) : null;
-      replace(button,
+      patch(button,
         h("span", { class: "caret", "aria-hidden": "true" }, "▴"),
         first ? [h("span", { class: "busy", "aria-hidden": "true" }), h("b", {}, running.length > 1 ? `${running.length} jobs` : jobTitle(first, context.modelName)),
           h("progress", { max: 1, value: share, "aria-label": "Progress" }), h("span", { class: "faint" }, jobStatus(first))]
           : [h("span", { class: `lamp ${failed ? "bad" : live ? "ok" : "warn"}`, "aria-hidden": "true" }), h("span", {}, failed ? "The last job failed" : "No job is running"), jobs.length > 0 && h("span", { class: "faint" }, `${jobs.length} before`)],
         !live && h("span", { class: "faint" }, "· polling"));
-      replace(items, jobs.length ? jobs.slice(0, 30).map((job) => jobRow(job, context)) : h("li", { class: "empty" }, "Jobs appear here: measuring, tracing, bundles."));
+      patch(items, jobs.length ? jobs.slice(0, 30).map((job) => jobRow(job, context)) : h("li", { class: "empty" }, "Jobs appear here: measuring, tracing, bundles."));
     },
   };
 }

@@ -3,7 +3,7 @@
 import * as fmt from "../format.js";
 import { bytesOn, familyColour } from "../front.js";
 import { bundleDownload } from "../api.js";
-import { h, replace } from "../dom.js";
+import { h, patch } from "../dom.js";
 
 /** @param {any} bundle @param {any} a @returns {HTMLElement} the proof of a verified bundle */
 function proof(bundle, a) {
@@ -33,7 +33,7 @@ export function createPointHeader({ onBundle, onSelect, onClear, onCancel }) {
       h("button", { type: "button", class: "primary", onclick: onBundle, title: "Generate C, compile it, run it, compare it with the model (e)" }, "Make verified bundle"),
       h("span", { class: "faint" }, "C11 without malloc; compiled, run and compared before you get it."));
     const { completed, total } = bundleJob.progress;
-    return h("div", { class: "actions" },
+    return h("div", { class: "actions", dataset: { job: bundleJob.id } },
       h("span", { class: "busy", "aria-hidden": "true" }), h("span", {}, `Bundle: ${bundleJob.stage || bundleJob.state}`),
       h("progress", { max: total || 1, value: total ? completed : null, "aria-label": "Bundle" }),
       h("button", { type: "button", class: "small", onclick: () => onCancel(bundleJob) }, "Cancel"));
@@ -44,7 +44,7 @@ export function createPointHeader({ onBundle, onSelect, onClear, onCancel }) {
     update(view) {
       const { a, b, axis, points, units, baselines } = view;
       if (!a) {
-        replace(element, h("div", { class: "hint" }, h("p", { class: "strong" }, "No point selected"),
+        patch(element, h("div", { class: "hint", dataset: { job: "" } }, h("p", { class: "strong" }, "No point selected"),
           h("p", {}, "Click a point to make it A, Shift+click to make it B; ", h("kbd", {}, "j"), " and ", h("kbd", {}, "k"), " walk along the front.")));
         return;
       }
@@ -53,8 +53,8 @@ export function createPointHeader({ onBundle, onSelect, onClear, onCancel }) {
       const families = Object.entries(a.families).sort((p, q) => q[1] - p[1]);
       const drift = a.measured_ns ? a.measured_ns / a.latency_ns - 1 : null;
       const also = ["arena", "weights", "workspace", "total"].filter((name) => name !== axis);
-      replace(element,
-        h("div", { class: "point-line" },
+      patch(element,
+        h("div", { class: "point-line", dataset: { job: `${a.id} ${b?.id}` } },
           h("span", { class: "letter a large", "aria-hidden": "true" }, "A"),
           h("h2", { class: "headline" },
             h("span", { class: "visually-hidden" }, "Point A: "),

@@ -1,7 +1,7 @@
 /** What the page shows while the first network is prepared: where it is, what that means, how long it takes. */
 
 import * as fmt from "../format.js";
-import { h, replace } from "../dom.js";
+import { h, patch } from "../dom.js";
 import { active, ratio } from "./job_tray.js";
 
 const STEPS = [
@@ -22,7 +22,7 @@ export function createSeeding({ onModels, onCancel, onRetry }) {
       const { completed, total, unit } = job.progress ?? {};
       const left = fmt.eta(job.eta_s);
       const stopped = !active(job);
-      replace(element,
+      patch(element,
         h("p", { class: "eyebrow" }, "First run"),
         h("h1", {}, stopped ? "The first front is not there yet" : "Preparing your first front"),
         h("p", { class: "lead" }, "An example network is measured on this machine, so that the first trade-off you see is real. It happens once."),
@@ -33,7 +33,7 @@ export function createSeeding({ onModels, onCancel, onRetry }) {
             h("progress", { max: 1, value: share, "aria-label": "First run" }),
             h("div", { class: "stage-words" }, h("span", {}, [job.state === "queued" ? "waiting to start" : job.stage, total ? `${fmt.integer(completed)} of ${fmt.integer(total)} ${unit ?? ""}` : ""].filter(Boolean).join(" · ")),
               h("span", { class: "spring" }), h("b", {}, share === null ? "" : fmt.percent(share, 0)), h("span", { class: "faint" }, left && `about ${left} left`))),
-        h("div", { class: "actions" },
+        h("div", { class: "actions", dataset: { job: job.id } },
           h("button", { type: "button", onclick: onModels }, "Bring your own network meanwhile"),
           stopped ? h("button", { type: "button", class: "primary", onclick: () => onRetry(job) }, "Try again") : h("button", { type: "button", class: "ghost", onclick: () => onCancel(job) }, "Skip the example")));
     },

@@ -1,6 +1,6 @@
 /** All jobs, newest first. */
 
-import { h, replace } from "../dom.js";
+import { h, patch } from "../dom.js";
 import { active, jobRow } from "../components/job_tray.js";
 
 /** @param {any} app */
@@ -11,7 +11,7 @@ export function createJobs(app) {
 
   function refresh() {
     const order = [...app.jobs].sort((p, q) => Number(active(q)) - Number(active(p)));
-    replace(list, order.length ? order.map((job) => jobRow(job, context)) : h("li", { class: "empty" }, "No job yet. Measuring, tracing and bundles are jobs."));
+    patch(list, order.length ? order.map((job) => jobRow(job, context)) : h("li", { class: "empty" }, "No job yet. Measuring, tracing and bundles are jobs."));
   }
 
   refresh();

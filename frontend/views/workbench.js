@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import * as fmt from "../format.js";
 import { best, bytesOn, knee, logAxes, ordered } from "../front.js";
-import { h, replace } from "../dom.js";
+import { differs, h, patch, replace } from "../dom.js";
 import { createBudgetBar, verdict } from "../components/budget_bar.js";
 import { createContextBar } from "../components/context_bar.js";
 import { createDrawer } from "../components/drawer.js";
@@ -11,7 +11,7 @@ import { createFrontPlot } from "../components/front_plot.js";
 import { createFrontTable } from "../components/front_table.js";
 import { active } from "../components/job_tray.js";
 import { createSeeding } from "../components/seeding.js";
-import { createNoFront, createNoModels } from "../components/empty.js";
+import { createNoModels, noFront } from "../components/empty.js";
 import { refusal } from "../components/drop_zone.js";
 
 /** @param {any} app @returns {any} a view: element, update, onJob, key, close */
@@ -119,18 +119,25 @@ export function createWorkbench(app) {
       if (seed && seed.state !== "succeeded" && (active(seed) || !data.model) && (!store.state.model || seed.params?.model === data.model?.id || seed.params?.model === data.model?.name)) {
         seeding.update(seed);
         if (body.firstElementChild !== seeding.element) replace(body, seeding.element);
-      } else replace(body, data.model ? createNoFront(data, store.state.memory, app.jobs, actions) : createNoModels(actions));
+      } else {
+        if ([bench, seeding.element].includes(body.firstElementChild)) replace(body);
+        patch(body, data.model ? noFront(data, store.state.memory, app.jobs, actions) : createNoModels(actions));
+      }
       return undefined;
     }
+    const before = view;
     view = assemble();
     if (body.firstElementChild !== bench) replace(body, bench);
-    show();
+    show(before);
     fill();
     return undefined;
   }
 
-  function show() {
-    for (const part of [bar, plot, table, drawer]) part.update(view);
+  function show(before) {
+    const shown = ["frontier", "a", "b", "budget", "units"];
+    if (differs(before, view, shown)) for (const part of [bar, table]) part.update(view);
+    if (differs(before, view, [...shown, "scale", "theme"])) plot.update(view);
+    drawer.update(view);
     for (const button of scales) button.setAttribute("aria-pressed", String(view.scale.includes(button.dataset.axis)));
     units.setAttribute("aria-pressed", String(view.units === "b"));
   }

@@ -13,14 +13,13 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from browser_visit import Visit
+from browser_visit import TIMEOUT_S, Visit
 from fake_server import FakeServer
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-TIMEOUT_MS = 20_000
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +44,7 @@ def server() -> Iterator[FakeServer]:
 def cache(browser: Browser) -> Iterator[BrowserContext]:
     """One context for all ordinary pages, so that plotly.js is fetched and compiled once."""
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
-    context.set_default_timeout(TIMEOUT_MS)
+    context.set_default_timeout(1000 * TIMEOUT_S)
     yield context
     context.close()
 

@@ -9,6 +9,7 @@ import pytest
 from browser_visit import Visit
 
 Points = list[dict[str, Any]]
+DRAWN = "([name, x]) => document.querySelector('.plot-canvas').data.some(t => t.name === name && t.x[0] === x)"
 
 
 def test_page_makes_no_foreign_request_and_obeys_its_policy(visit: Visit) -> None:
@@ -44,6 +45,7 @@ def test_click_is_a_shift_click_is_b_escape_clears(visit: Visit, points: Points)
     visit.open()
     visit.page.mouse.click(*visit.place(points[-3]["id"]))
     visit.wait("id => new URL(location.href).searchParams.get('a') === id", points[-3]["id"])
+    visit.wait(DRAWN, ["A", points[-3]["arena_bytes"]])
     visit.page.keyboard.down("Shift")
     visit.page.mouse.click(*visit.place(points[1]["id"]))
     visit.page.keyboard.up("Shift")
@@ -242,7 +244,7 @@ def test_memory_axis_and_baseline_comparison(visit: Visit) -> None:
     visit.page.click(".segmented >> text=workspace")
     visit.wait("document.querySelector('.front-table th:nth-child(3)').innerText === 'workspace memory'")
     visit.page.click("#tab-why")
-    visit.page.click("text=Compare")
+    visit.page.click(".why >> role=button[name='Compare'] >> nth=0")
     visit.page.click("#tab-diff")
     visit.page.wait_for_selector("[aria-label='Changed layers'] tbody tr")
     assert visit.query()["memory"] == "workspace"
