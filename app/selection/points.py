@@ -14,7 +14,9 @@ from app.selection.problem import Built
 from kernels.spec import Layout
 from solver import problem as sp
 from solver.arena import place
+from solver.check import check
 from solver.evaluate import Lifetimes, evaluate_lifetimes, lifetimes
+from solver.frontier import Contradiction
 
 _KINDS = {
     sp.BufferKind.OUTPUT: "output",
@@ -25,10 +27,22 @@ _KINDS = {
 
 
 def point_from(built: Built, costs: CostTable, selection: sp.Selection, *, proven: bool, bound_ns: int) -> Point:
-    """The point of a selection, with every buffer placed. `bound_ns` is a proven lower bound of its latency."""
+    """The point of a selection, with every buffer placed. `bound_ns` is a proven lower bound of its latency.
+
+    Raises Contradiction when the independent checker disagrees with any figure, layout, lifetime or offset.
+    """
     lived = lifetimes(built.problem, selection)
     figures = evaluate_lifetimes(built.problem, selection, lived)
     placed = place(lived.buffers, built.problem.align_bytes)
+    faults = check(
+        built.problem,
+        selection,
+        evaluation=figures,
+        placements=placed.placements,
+        arena_bytes=placed.arena_bytes,
+    )
+    if faults:
+        raise Contradiction("; ".join(f"{fault.reason}: {fault.detail}" for fault in faults))
     layers = tuple(_layers(built, costs, selection))
     conversions = tuple(_conversions(built, costs, selection))
     of_layer: dict[str, list[ConversionChoice]] = {}
