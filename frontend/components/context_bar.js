@@ -18,7 +18,7 @@ export function callsFor(view, origin) {
   const best = `${origin}/api/v1/models/${model.id}/best?${query}`;
   return {
     cli: budget === null ? `tradespace frontier ${quoted(model.name)} ${on} --memory ${axis} --json` : `tradespace query ${quoted(model.name)} ${on} --memory ${axis} --budget ${budget} --json`,
-    export: a && `tradespace export ${quoted(model.name)} --point ${a.id} -o net.zip`,
+    export: a && `tradespace export ${quoted(model.name)} ${on} --memory ${axis} --point ${a.id} -o net.zip`,
     curl: budget === null ? `curl -fsS ${origin}/api/v1/frontiers/${frontier.id}` : `curl -fsS '${best}'`,
     python: `import json, urllib.request\n\nwith urllib.request.urlopen("${budget === null ? `${origin}/api/v1/frontiers/${frontier.id}` : best}") as answer:\n    ${budget === null ? "frontier" : "best"} = json.load(answer)\n`,
   };

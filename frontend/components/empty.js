@@ -2,7 +2,7 @@
 
 import * as fmt from "../format.js";
 import { h } from "../dom.js";
-import { active, jobStatus, ratio } from "./job_tray.js";
+import { active, concerns, jobStatus, ratio } from "./job_tray.js";
 
 /** @param {{onModels: () => void}} actions @returns {HTMLElement} */
 export const createNoModels = ({ onModels }) =>
@@ -18,8 +18,8 @@ export const createNoModels = ({ onModels }) =>
  * @returns {HTMLElement}
  */
 export function noFront({ model, device, costs, known }, memory, jobs, actions) {
-  const own = jobs.find((job) => active(job) && ["measure", "frontier", "seed"].includes(job.kind) && [model.id, model.name].includes(job.params?.model));
-  const failed = jobs.find((job) => ["measure", "frontier"].includes(job.kind) && [model.id, model.name].includes(job.params?.model));
+  const own = jobs.find((job) => active(job) && ["measure", "frontier", "seed"].includes(job.kind) && concerns(job, model));
+  const failed = jobs.find((job) => ["measure", "frontier"].includes(job.kind) && concerns(job, model));
   const share = costs.needed ? costs.measured / costs.needed : 0;
   const others = [...new Set(known.map((f) => f.memory))].filter((axis) => axis !== memory);
   return h("section", { class: "card narrow empty-card" },

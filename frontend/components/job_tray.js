@@ -10,13 +10,16 @@ const STATES = { queued: "queued", running: "running", cancelling: "cancelling",
 /** @param {any} job */
 export const active = (job) => ACTIVE.includes(job.state);
 
-/** @param {any} job @returns {number|null} 0..1, null if the total is unknown */
-export const ratio = (job) => (job.progress?.total ? Math.min(1, job.progress.completed / job.progress.total) : null);
+/** @param {any} job @returns {number|null} 0..1, null if the total is unknown or nothing is done yet (a compiler runs) */
+export const ratio = (job) => (job.progress?.total && job.progress.completed > 0 ? Math.min(1, job.progress.completed / job.progress.total) : null);
+
+/** @param {any} job @param {any} model @returns {boolean} whether the job works on this model */
+export const concerns = (job, model) => Boolean(model) && [model.id, model.name].includes(job.params?.model ?? job.params?.example);
 
 /** @param {any} job @param {(id: string) => string} modelName @returns {string} */
 export function jobTitle(job, modelName) {
-  const { model, memory, prefix } = job.params ?? {};
-  return [NAMES[job.kind] ?? job.kind, model && modelName(model), memory, job.kind === "bundle" && prefix].filter(Boolean).join(" · ");
+  const { model, example, memory, prefix } = job.params ?? {};
+  return [NAMES[job.kind] ?? job.kind, model ? modelName(model) : example, memory, job.kind === "bundle" && prefix].filter(Boolean).join(" · ");
 }
 
 /** @param {any} job @returns {string} stage, n/m, ETA */

@@ -9,7 +9,7 @@ import { createContextBar } from "../components/context_bar.js";
 import { createDrawer } from "../components/drawer.js";
 import { createFrontPlot } from "../components/front_plot.js";
 import { createFrontTable } from "../components/front_table.js";
-import { active } from "../components/job_tray.js";
+import { active, concerns } from "../components/job_tray.js";
 import { createSeeding } from "../components/seeding.js";
 import { createNoModels, noFront } from "../components/empty.js";
 import { refusal } from "../components/drop_zone.js";
@@ -116,7 +116,7 @@ export function createWorkbench(app) {
     if (!data) return replace(body, h("div", { class: "card loading" }, h("span", { class: "busy" }), " Loading"));
     if (!data.frontier) {
       view = null;
-      if (seed && seed.state !== "succeeded" && (active(seed) || !data.model) && (!store.state.model || seed.params?.model === data.model?.id || seed.params?.model === data.model?.name)) {
+      if (seed && seed.state !== "succeeded" && (active(seed) || !data.model) && (!store.state.model || concerns(seed, data.model))) {
         seeding.update(seed);
         if (body.firstElementChild !== seeding.element) replace(body, seeding.element);
       } else {
