@@ -174,8 +174,8 @@ def _concat_edges() -> list[Shape]:
         for rest in ((4, 5), (1, 1)) if axis == 0 else ((17, 5), (8, 3)):
             dims = list(rest)
             dims.insert(axis, sum(parts))
-            c, h, w = dims
-            shapes.append(Shape("concat", c, h, w, c, h, w, axis=axis, parts=parts))
+            first = [*dims[:axis], parts[0], *dims[axis + 1 :]]
+            shapes.append(Shape("concat", *first, *dims, axis=axis, parts=parts))
     return shapes
 
 
