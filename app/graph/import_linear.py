@@ -85,9 +85,10 @@ def gemm(call: Call, b: Builder) -> Tensor:
     name = call.input_name(1)
     weights = weights if alpha == 1.0 else weights * np.float64(alpha)
     offset = np.zeros((1, m)) if call.input(2) is None else call.weights(2, "C") * np.float64(beta)
-    if np.broadcast_shapes(offset.shape, (rows, m)) != (rows, m):
-        raise Unsupported(f"C is {list(offset.shape)}, the result is {[rows, m]}")
-    full = np.broadcast_to(offset, (rows, m))
+    try:
+        full = np.broadcast_to(offset, (rows, m))
+    except ValueError:
+        raise Unsupported(f"C is {list(offset.shape)}, the result is {[rows, m]}") from None
     bias_name = call.input_name(2) if call.input(2) is not None else f"{name}.zero_bias"
     if (full == full[:1]).all():
         return dense_rows(b, x, weights, full[0], (name, bias_name))

@@ -114,7 +114,8 @@ class _Translation:
             raise Unsupported(f"{node.op_type} of an activation is not supported")
         if not any(isinstance(value, Tensor) for value in inputs):
             raise Unsupported(f"{node.op_type} of constants alone is not supported")
-        found = IMPORTERS[node.op_type](call, self._builder)
+        with np.errstate(all="ignore"):  # what is not finite is refused when it becomes a constant
+            found = IMPORTERS[node.op_type](call, self._builder)
         return [found] if isinstance(found, Tensor | np.ndarray) else list(found)
 
     def _define(self, output: str, value: Value) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.errors import Item, UserError
 AnyArray = npt.NDArray[Any]
 
 OLDEST_OPSET = 7
+_TYPE_NAMES = {number: name for name, number in TensorProto.DataType.items()}
 ONNX_DOMAINS = ("", "ai.onnx")
 
 
@@ -110,8 +111,11 @@ def read_model(data: bytes, dims: Mapping[str, int], limits: ImportLimits) -> On
     _refuse_large_tensors(proto, limits)
     opset = _opset(proto)
     nodes = tuple(_node(node) for node in proto.graph.node)
-    if all(has_schema(node, opset) for node in nodes):  # else the caller lists every unsupported node
+    known = [has_schema(node, opset) for node in nodes]
+    if all(known):
         _run_checker(proto)
+    else:  # the caller lists every unsupported node; the others must be sound for that
+        _check_nodes(proto, [node for node, is_known in zip(proto.graph.node, known, strict=True) if is_known])
     initializers = {tensor.name: decode(tensor) for tensor in proto.graph.initializer}
     inputs = _inputs(proto, initializers, dims, limits)
     outputs = tuple(output.name for output in proto.graph.output)
@@ -218,6 +222,17 @@ def _run_checker(proto: Any) -> None:
         raise invalid(str(error)) from None
 
 
+def _check_nodes(proto: Any, nodes: Sequence[Any]) -> None:
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version = proto.ir_version
+    context.opset_imports = {entry.domain: entry.version for entry in proto.opset_import}
+    for node in nodes:
+        try:
+            onnx.checker.check_node(node, context)
+        except onnx.checker.ValidationError as error:
+            raise invalid(" ".join(str(error).split())) from None
+
+
 def _node(node: Any) -> OnnxNode:
     attributes = {}
     for attribute in node.attribute:
@@ -244,7 +259,7 @@ def _inputs(
         kind = value.type.WhichOneof("value")
         elem_type = value.type.tensor_type.elem_type
         if kind != "tensor_type" or elem_type != TensorProto.FLOAT:
-            what = TensorProto.DataType.Name(elem_type) if kind == "tensor_type" else str(kind)
+            what = _TYPE_NAMES.get(elem_type, f"of unknown type {elem_type}") if kind == "tensor_type" else str(kind)
             wrong_type.append(Item(value.name, f"is {what}; only FLOAT (float32) is supported"))
             continue
         if not value.type.tensor_type.HasField("shape"):

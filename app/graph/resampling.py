@@ -63,6 +63,8 @@ def _targets(call: Call, dims: Sequence[int]) -> tuple[list[float], list[int]]:
             raise Unsupported(f"scales {list(given)} do not fit {list(dims)}")
         for axis, scale in zip(axes, given, strict=True):
             scales[axis], extents[axis] = float(scale), math.floor(dims[axis] * float(scale))
+        if min(extents) < 1:
+            raise Unsupported(f"scales {list(given)} leave nothing of {list(dims)}")
     else:
         raise Unsupported("neither scales nor sizes are constant")
     return scales, extents

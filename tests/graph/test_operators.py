@@ -78,6 +78,9 @@ case("reduce mean input", lambda n: n.add("ReduceMean", "x", n.ints(2, 3)), opse
 case("reduce max", lambda n: n.add("ReduceMax", "x", axes=[1]))
 case("reduce min", lambda n: n.add("ReduceMin", "x", axes=[2]))
 case("reduce sum", lambda n: n.add("ReduceSum", "x", n.ints(1, 3)))
+case("reduce sum of squares", lambda n: n.add("ReduceSumSquare", "x", axes=[2, 3]))
+case("cast to float", lambda n: n.add("Relu", n.add("Cast", "x", to=1)))
+case("cast like", lambda n: n.add("Relu", n.add("CastLike", "x", n.weights(1))), opset=15)
 case("reduce all", lambda n: n.add("ReduceMean", "x", keepdims=0))
 case("reduce nothing", lambda n: n.add("Relu", n.add("ReduceMean", "x", noop_with_empty_axes=1)), opset=18)
 
@@ -282,7 +285,7 @@ def test_every_importer_has_a_case() -> None:
         net = Net(dims, opset=opset)
         build(net)
         covered |= {node.op_type for node in net.nodes}
-    assert set(IMPORTERS) - covered == {"Cast", "CastLike", "ReduceSumSquare"}
+    assert set(IMPORTERS) <= covered
 
 
 @settings(max_examples=100, deadline=None)

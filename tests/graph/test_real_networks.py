@@ -46,6 +46,8 @@ def test_outputs_equal_the_stored_outputs_of_onnxruntime(
     expected = json.loads((shared_models / "ref" / "expected.json").read_text())
     cases = sorted((shared_models / "ref").glob(f"{name}.*.in.npy"))
     assert cases
+    if sum(node.shape.macs for node in graph.nodes if node.shape) > 200e6:  # one photo and noise will do
+        cases = [cases[0], cases[-1]]
     for case in cases:
         outputs = run(graph, {graph.inputs[0]: np.load(case)})
         stem = case.name.removesuffix(".in.npy")
