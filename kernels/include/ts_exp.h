@@ -11,9 +11,9 @@
 
 #include "ts_vec.h"
 
-/* 2^n for integers -126 <= n <= 127 given as floats above the constant that rounds to whole numbers. */
 #define TS_ROUNDER 12582912.0f /* 1.5 * 2^23: adding it leaves a whole number in the low bits */
 
+/* 2^n for whole -126 <= n <= 127. */
 #if TS_VL > 1
 TS_INLINE ts_vec ts_power_of_two(ts_vec n)
 {
@@ -55,11 +55,18 @@ TS_INLINE ts_vec ts_exp(ts_vec x)
     return p * ts_power_of_two(half) * ts_power_of_two(n - half);
 }
 
-/* 1 / (1 + e^-x): e^-x overflows to infinity, whose reciprocal is the right 0. */
+/* a where the mask is set, else b. */
+#if TS_VL > 1
+#define TS_PICK(mask, a, b) ((ts_vec)(((mask) & (ts_veci)(a)) | (~(mask) & (ts_veci)(b))))
+#else
+#define TS_PICK(mask, a, b) ((mask) ? (a) : (b))
+#endif
+
+/* 1 / (1 + e^-x), for negative x as e^x / (1 + e^x): nothing overflows, and tiny results keep their digits. */
 TS_INLINE ts_vec ts_sigmoid(ts_vec x)
 {
-    const ts_vec one = ts_splat(1.0f);
-    return one / (one + ts_exp(-x));
+    const ts_vec e = ts_exp(ts_min(x, -x)), reciprocal = ts_splat(1.0f) / (ts_splat(1.0f) + e);
+    return TS_PICK(x >= ts_zero(), reciprocal, e * reciprocal);
 }
 
 /* Near 0 the polynomial of Cephes tanhf, |x| <= 0.625; beyond, 1 - 2 / (e^2|x| + 1) with the sign of x. */
@@ -73,14 +80,8 @@ TS_INLINE ts_vec ts_tanh(ts_vec x)
     p = ts_fma(p, square, ts_splat(1.33314422036e-1f));
     p = ts_fma(p, square, ts_splat(-3.33332819422e-1f));
     p = ts_fma(p * square, near, near);
-    const ts_vec size = ts_max(x, -x);
-    const ts_vec far = one - two / (ts_exp(two * size) + one);
-#if TS_VL > 1
-    const ts_veci is_far = size > bound, sign = (ts_veci)x & INT32_MIN;
-    return (ts_vec)((is_far & ((ts_veci)far | sign)) | (~is_far & (ts_veci)p));
-#else
-    return size > bound ? (x < 0.0f ? -far : far) : p;
-#endif
+    const ts_vec size = ts_max(x, -x), far = one - two / (ts_exp(two * size) + one);
+    return TS_PICK(size > bound, TS_PICK(x < ts_zero(), -far, far), p);
 }
 
 /* e^x - 1 without cancellation near 0: with t = tanh(x/2) it is 2t / (1 - t). For x <= 0. */

@@ -18,7 +18,7 @@ TS_INLINE ts_vec channelwise_of(enum channelwise op, ts_vec v, ts_vec w, ts_vec 
 {
     if (op == SCALE)
         return ts_clamp_vec(ts_fma(v, w, b), lo, hi);
-    return ts_max(v, ts_zero()) + w * ts_min(v, ts_zero());
+    return ts_max(ts_zero(), v) + w * ts_min(ts_zero(), v);
 }
 
 TS_INLINE void channelwise(const struct ts_shape *s, const float *x, const float *weights, const float *bias, float *y,

@@ -18,8 +18,8 @@ TS_INLINE ts_vec exponential_of(enum exponential op, ts_vec v, ts_vec alpha)
         return ts_sigmoid(v);
     case TANH:
         return ts_tanh(v);
-    case ELU: /* one of the two terms is zero */
-        return ts_max(v, ts_zero()) + alpha * ts_expm1_negative(ts_min(v, ts_zero()));
+    case ELU: /* one of the two terms is zero; NaN stays in both */
+        return ts_max(ts_zero(), v) + alpha * ts_expm1_negative(ts_min(ts_zero(), v));
     }
     return v;
 }

@@ -20,8 +20,8 @@ TS_INLINE ts_vec unary_of(enum unary op, ts_vec v, ts_vec lo, ts_vec hi, ts_vec 
         return -v;
     case ABS:
         return ts_max(v, -v);
-    case LEAKY_RELU: /* one of the two terms is zero */
-        return ts_max(v, zero) + alpha * ts_min(v, zero);
+    case LEAKY_RELU: /* one of the two terms is zero; NaN stays in both */
+        return ts_max(zero, v) + alpha * ts_min(zero, v);
     case HARD_SIGMOID:
         return ts_clamp_vec(ts_fma(v, alpha, beta), zero, one);
     case HARD_SWISH:

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import platform
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from kernels.build import Toolchain, build_harness, host_toolchain
+from kernels.build import BuildError, build_harness
 from kernels.harness import Harness
-
-_X86_FEATURES = {"avx2": ("avx2", "fma"), "sse": ("sse2",)}
-
-
-def _toolchain(variant: str) -> tuple[Toolchain, bool]:
-    """The compiler and flags of a variant, and whether it is sanitised; skips when this machine cannot run it."""
-    if variant == "clang":
-        if not shutil.which("clang"):
-            pytest.skip("clang is not installed")
-        return Toolchain("clang"), False
-    cc = host_toolchain().cc
-    if variant in _X86_FEATURES:
-        if platform.machine() != "x86_64":
-            pytest.skip(f"{variant} is a variant of x86-64")
-        features = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-        if not all(f" {feature} " in features for feature in _X86_FEATURES[variant]):
-            pytest.skip(f"this processor has no {variant}")
-    flags = {
-        "sanitized": ("-march=native",),
-        "native": ("-O3", "-march=native"),
-        "avx2": ("-O3", "-mavx2", "-mfma"),
-        "sse": ("-O3", "-march=x86-64"),
-        "scalar": ("-O2", "-DTS_SCALAR"),
-    }
-    return Toolchain(cc, flags[variant]), variant == "sanitized"
+from tests.kernels.variants import toolchain_of
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +22,18 @@ def harness_dir(request: pytest.FixtureRequest) -> Path:
 def harness_of(harness_dir: Path) -> Iterator[Callable[[str], Harness]]:
     """The running harness of a variant: sanitized, native, avx2, sse, scalar or clang."""
     running: dict[str, Harness] = {}
+    broken: dict[str, BuildError] = {}
 
     def start(variant: str) -> Harness:
+        if variant in broken:
+            raise broken[variant]  # once is enough: a thousand tests would each compile again
         if variant not in running:
-            toolchain, sanitize = _toolchain(variant)
-            running[variant] = Harness(build_harness(toolchain, harness_dir, sanitize=sanitize))
+            toolchain, sanitize = toolchain_of(variant)
+            try:
+                running[variant] = Harness(build_harness(toolchain, harness_dir, sanitize=sanitize))
+            except BuildError as error:
+                broken[variant] = error
+                raise
         return running[variant]
 
     yield start
