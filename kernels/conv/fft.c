@@ -292,6 +292,24 @@ TS_INLINE void add_products(int tiles, int channels, ptrdiff_t points, const flo
             }
 }
 
+/* Adds the products of all c channels for `count` tiles: four tiles at a time where there are four. */
+static void multiply(const struct plan *p, int32_t c, int32_t count, const float *x, const float *kernel, float *sums)
+{
+    const ptrdiff_t spectrum = 2 * p->points;
+    int32_t t = 0;
+    for (; t + 4 <= count; t += 4)
+        for (int32_t ic = 0; ic < c; ic++)
+            add_products(4, 1, p->points, x + (t * c + ic) * spectrum, c * spectrum, kernel + ic * spectrum,
+                         sums + t * spectrum);
+    for (; t < count; t++) {
+        int32_t ic = 0;
+        for (; ic + 4 <= c; ic += 4)
+            add_products(1, 4, p->points, x + (t * c + ic) * spectrum, 0, kernel + ic * spectrum, sums + t * spectrum);
+        for (; ic < c; ic++)
+            add_products(1, 1, p->points, x + (t * c + ic) * spectrum, 0, kernel + ic * spectrum, sums + t * spectrum);
+    }
+}
+
 static void store_tile(const struct ts_shape *s, const struct plan *p, const float *tile, int32_t oy0, int32_t ox0,
                        float bias, float *y)
 {
@@ -305,8 +323,8 @@ static void store_tile(const struct ts_shape *s, const struct plan *p, const flo
 }
 
 /* Tiles of `length` in both directions, `batch` of them at a time; the whole plane at once if length is 0. */
-TS_INLINE void fft(const struct ts_shape *s, const float *x, const float *weights, const float *bias, float *y,
-                   float *workspace, int32_t length, int batch)
+static void fft(const struct ts_shape *s, const float *x, const float *weights, const float *bias, float *y,
+                float *workspace, int32_t length, int32_t batch)
 {
     const int32_t reach_h = (s->kh - 1) * s->dilation_h + 1, reach_w = (s->kw - 1) * s->dilation_w + 1;
     struct plan p;
@@ -335,20 +353,7 @@ TS_INLINE void fft(const struct ts_shape *s, const float *x, const float *weight
             for (int32_t om = g * m; om < (g + 1) * m; om++) {
                 const float *kernel = p.table_w + 2 * p.nw + (ptrdiff_t)om * c * spectrum;
                 ts_row_fill(sums, count * spectrum, 0.0f);
-                int32_t ic = 0;
-                if (batch > 1 && count == batch)
-                    for (; ic < c; ic++)
-                        add_products(batch, 1, p.points, workspace + ic * spectrum, c * spectrum,
-                                     kernel + ic * spectrum, sums);
-                else
-                    for (int32_t t = 0; t < count; t++) {
-                        for (ic = 0; ic + 4 <= c; ic += 4)
-                            add_products(1, 4, p.points, workspace + (t * c + ic) * spectrum, 0, kernel + ic * spectrum,
-                                         sums + t * spectrum);
-                        for (; ic < c; ic++)
-                            add_products(1, 1, p.points, workspace + (t * c + ic) * spectrum, 0, kernel + ic * spectrum,
-                                         sums + t * spectrum);
-                    }
+                multiply(&p, c, count, workspace, kernel, sums);
                 for (int32_t t = 0; t < count; t++) {
                     output_tile(&p, sums + t * spectrum, tile);
                     store_tile(s, &p, tile, (first + t) / across * p.rows, (first + t) % across * p.columns, bias[om],
