@@ -112,13 +112,15 @@ TS_INLINE void lrn_pixels(const struct ts_shape *s, const float *x, float *y, en
     for (ptrdiff_t first = 0; first < pixels; first += PIXELS)
         for (ptrdiff_t base = 0; base < s->c; base += SPAN) {
             ptrdiff_t span = s->c - base < SPAN ? s->c - base : SPAN;
+            if (layout != TS_HWC)
+                span = (span + run - 1) / run * run; /* the padding lanes of the last block too: 0 * anything */
             ptrdiff_t count = pixels - first < PIXELS ? pixels - first : PIXELS;
             for (ptrdiff_t p = 0; p < count; p++)
                 squares_of(squares[p], x + (first + p) * lanes, base, s->c, lanes, block_step, run);
             for (ptrdiff_t p = 0; p < count; p++)
                 for (ptrdiff_t k = 0; k < span; k += run < TS_VL ? run : TS_VL) {
                     ptrdiff_t q = base + k, offset = q / lanes * block_step + (first + p) * lanes + q % lanes;
-                    ptrdiff_t n = run < TS_VL ? run : TS_VL; /* the padding lanes of a last block too: 0 * anything */
+                    ptrdiff_t n = run < TS_VL ? run : TS_VL;
                     if (layout == TS_HWC)
                         n = span - k < n ? span - k : n;
                     ts_vec sum = ts_zero();
