@@ -222,9 +222,10 @@ def _shape_fields(s: Shape, attrs: Attrs) -> tuple[str, ...]:
         + [("n_in", s.n_in)],
     ]
     lines = [", ".join(f".{name} = {value}" for name, value in group if value) for group in groups]
-    triples = [(name, getattr(s, name)) for name in ("start", "step", "perm")]
     words = [".parts = parts"] if s.parts else []
-    words += [f".{name} = {{{', '.join(map(str, triple))}}}" for name, triple in triples if any(triple)]
+    # Only these operators have such a triple; elsewhere it would be noise.
+    triples = {"slice": ("start", "step"), "pad": ("start",), "permute": ("perm",)}.get(s.op, ())
+    words += [f".{name} = {{{', '.join(map(str, getattr(s, name)))}}}" for name in triples]
     lines.append(", ".join(words))
     words = [f".lo = {float_literal(attrs.lo)}", f".hi = {float_literal(attrs.hi)}"]
     words += [

@@ -272,9 +272,21 @@ def layered(shape):
     return next((p for p in accepted if p.in_layout != "chw" and p.out_layout != "chw"), None) or first_chw(shape)
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_layouts_and_conversions_meet(compiler):
-    net = two_convolutions()
+def branches():
+    """Two convolutions of one input, joined along the channels: operands of a call in several places."""
+    left, right = conv(3, 5, 6, 8, 1), conv(3, 5, 6, 16)
+    joined = Shape("concat", 8, 5, 6, 24, 5, 6, axis=0, parts=(8, 16))
+    return graph(
+        [("x", (3, 5, 6))],
+        [("a", left, ("x",), Attrs(lo=0)), ("b", right, ("x",), Attrs()), ("y", joined, ("a", "b"), Attrs())],
+        ["y"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("net", "compiler"), [(two_convolutions(), "clang"), (branches(), "gcc")], ids=["chain", "join"]
+)
+def test_layouts_and_conversions_meet(net, compiler):
     made = plan(net, layered)
     assert [call.shape.op for call in made.schedule.calls].count("convert") >= 2
     checked = verify_bundle(pack(emit(made), "net"), compiler=compiler, sanitize=True, runs=1)
