@@ -13,6 +13,9 @@
 #define DW_BLOCK 16
 #define DW_EACH(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6)
 
+/* Which columns a tile may load: all of them, those of the image, or those of the image and only d->lanes of each. */
+enum dw_reach { DW_INSIDE, DW_BORDER, DW_PART };
+
 struct dw {
     const struct ts_shape *s;
     const float *x, *weights;          /* first of the vector's channels */
@@ -24,27 +27,15 @@ struct dw {
 };
 
 /* Column ix of a row; zero outside. Part of a vector where the tensor has no more channels. */
-TS_INLINE ts_vec dw_column(const int inside, const struct dw *d, const float *row, int32_t ix)
+TS_INLINE ts_vec dw_column(const enum dw_reach inside, const struct dw *d, const float *row, int32_t ix)
 {
-    if (inside)
+    if (inside == DW_INSIDE)
         return ts_load(row + ix * d->x_pixel);
     if (ix < 0 || ix >= d->s->w)
         return ts_zero();
-    if (d->lanes < TS_VL && !d->blocked)
+    if (inside == DW_PART)
         return ts_load_part(row + ix * d->x_pixel, d->lanes);
     return ts_load(row + ix * d->x_pixel);
-}
-
-static void dw_put(const struct dw *d, float *to, ts_vec value)
-{
-    value = ts_clamp_vec(value, d->lo, d->hi);
-    if (d->lanes >= TS_VL) {
-        ts_store(to, value);
-        return;
-    }
-    if (d->blocked)
-        ts_store(to, ts_zero());
-    ts_store_part(to, value, d->lanes);
 }
 
 #define DW_DECLARE(o) ts_vec a##o = d->bias;
@@ -52,10 +43,10 @@ static void dw_put(const struct dw *d, float *to, ts_vec value)
 #define DW_ROW3(o) DW_TAP(o, 0, w0) DW_TAP(o, 1, w1) DW_TAP(o, 2, w2)
 #define DW_ROW5(o) DW_ROW3(o) DW_TAP(o, 3, w3) DW_TAP(o, 4, w4)
 #define DW_ANY(o) DW_TAP(o, 0, w0)
-#define DW_PUT(o) if (o < count) dw_put(d, to + o * d->y_pixel, a##o);
+#define DW_KEEP(o) ts_store(out + o * TS_VL, ts_clamp_vec(a##o, d->lo, d->hi));
 
 /* Outputs ox .. ox + count - 1 of row oy. kw and fixed_stride are literals, 0 for any. */
-TS_INLINE void dw_tile(const int kw, const int fixed_stride, const int inside, const struct dw *d, int32_t oy, int32_t ox,
+TS_INLINE void dw_tile(const int kw, const int fixed_stride, const enum dw_reach inside, const struct dw *d, int32_t oy, int32_t ox,
                        int32_t count)
 {
     const struct ts_shape *s = d->s;
@@ -86,21 +77,32 @@ TS_INLINE void dw_tile(const int kw, const int fixed_stride, const int inside, c
         }
     }
     float *to = d->y + ((ptrdiff_t)oy * s->ow + ox) * d->y_pixel;
-    DW_EACH(DW_PUT)
+    float out[DW_OUTPUTS * TS_VL];
+    DW_EACH(DW_KEEP)
+    for (int32_t o = 0; o < count; o++, to += d->y_pixel) {
+        if (d->lanes >= TS_VL) {
+            ts_store(to, ts_load(out + o * TS_VL));
+            continue;
+        }
+        if (d->blocked)
+            ts_store(to, ts_zero());
+        ts_store_part(to, ts_load(out + o * TS_VL), d->lanes);
+    }
 }
 
-TS_INLINE void dw_image(const int kw, const int fixed_stride, const struct dw *d, int32_t oy)
+TS_INLINE void dw_columns(const int kw, const int fixed_stride, const int part, const struct dw *d, int32_t oy)
 {
     const struct ts_shape *s = d->s;
     const int32_t stride = fixed_stride ? fixed_stride : s->stride_w;
     const int32_t reach = (DW_OUTPUTS - 1) * stride + (s->kw - 1) * s->dilation_w;
-    const int whole = d->lanes >= TS_VL || d->blocked;
     for (int32_t ox = 0; ox < s->ow; ox += DW_OUTPUTS) {
         const int32_t left = ox * stride - s->pad_l, count = s->ow - ox < DW_OUTPUTS ? s->ow - ox : DW_OUTPUTS;
-        if (whole && left >= 0 && left + reach < s->w)
-            dw_tile(kw, fixed_stride, 1, d, oy, ox, count);
+        if (part)
+            dw_tile(0, 0, DW_PART, d, oy, ox, count);
+        else if (left >= 0 && left + reach < s->w)
+            dw_tile(kw, fixed_stride, DW_INSIDE, d, oy, ox, count);
         else
-            dw_tile(kw, fixed_stride, 0, d, oy, ox, count);
+            dw_tile(kw, fixed_stride, DW_BORDER, d, oy, ox, count);
     }
 }
 
@@ -108,16 +110,18 @@ TS_INLINE void dw_image(const int kw, const int fixed_stride, const struct dw *d
 static void dw_row(const struct dw *d, int32_t oy)
 {
     const int plain = d->s->dilation_w == 1;
-    if (plain && d->s->kw == 3 && d->s->stride_w == 1)
-        dw_image(3, 1, d, oy);
+    if (d->lanes < TS_VL && !d->blocked)
+        dw_columns(0, 0, 1, d, oy);
+    else if (plain && d->s->kw == 3 && d->s->stride_w == 1)
+        dw_columns(3, 1, 0, d, oy);
     else if (plain && d->s->kw == 3 && d->s->stride_w == 2)
-        dw_image(3, 2, d, oy);
+        dw_columns(3, 2, 0, d, oy);
     else if (plain && d->s->kw == 5 && d->s->stride_w == 1)
-        dw_image(5, 1, d, oy);
+        dw_columns(5, 1, 0, d, oy);
     else if (plain && d->s->kw == 5 && d->s->stride_w == 2)
-        dw_image(5, 2, d, oy);
+        dw_columns(5, 2, 0, d, oy);
     else
-        dw_image(0, 0, d, oy);
+        dw_columns(0, 0, 0, d, oy);
 }
 
 static void depthwise(const struct ts_shape *s, const float *x, const float *weights, const float *bias, float *y,
@@ -134,7 +138,9 @@ static void depthwise(const struct ts_shape *s, const float *x, const float *wei
     const int32_t end = blocked ? (int32_t)d.w_tap : s->c, span = blocked ? DW_BLOCK : end;
     for (int32_t c0 = 0; c0 < end; c0 += span)
         for (int32_t oy = 0; oy < s->oh; oy++)
-            for (int32_t c = c0; c < c0 + span; c += TS_VL) {
+            for (int32_t at = c0; at < c0 + span; at += TS_VL) {
+                /* The last vector of hwc overlaps the one before, so that it is whole. */
+                const int32_t c = blocked || at + TS_VL <= end || end < TS_VL ? at : end - TS_VL;
                 const ptrdiff_t plane = blocked ? c / DW_BLOCK * DW_BLOCK : 0, lane = blocked ? c % DW_BLOCK : c;
                 d.lanes = s->c - c < TS_VL ? (s->c > c ? s->c - c : 0) : TS_VL;
                 d.x = x + plane * s->h * s->w + lane;

@@ -56,7 +56,7 @@ PRIMITIVES = (
         "depthwise",
         CHW,
         CHW,
-        "conv/depthwise_planar.c",
+        "conv/planar.c",
         cite=CITE,
         variant="planar",
         refuses=refuses_columns,

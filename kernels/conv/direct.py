@@ -52,7 +52,7 @@ PRIMITIVES = (
         "direct",
         CHW,
         CHW,
-        "conv/direct_planar.c",
+        "conv/planar.c",
         cite="Georganas et al. 2018, with pixels in the place of channels",
         variant="planar",
         refuses=refuses_planar,

@@ -4,7 +4,7 @@
  */
 #define TS_NB 2
 #define TS_MR 7
-#define TS_TAPS 1
+#define TS_MODE TS_ALL_TAPS
 #include "ts_direct.h"
 
 TS_DIRECT(conv_direct_b2p7_chw_hwc_f32, TS_CHW, TS_HWC)

@@ -4,7 +4,7 @@
  */
 #define TS_NB 4
 #define TS_MR 6
-#define TS_TAPS 1
+#define TS_MODE TS_ALL_TAPS
 #include "ts_direct.h"
 
 TS_DIRECT(conv_direct_b4p6_chw_hwc_f32, TS_CHW, TS_HWC)

@@ -49,7 +49,7 @@ PRIMITIVES = (
         "pointwise",
         CHW,
         CHW,
-        "conv/pointwise_planar.c",
+        "conv/planar.c",
         cite="Georganas et al. 2018, with pixels in the place of channels",
         variant="planar",
         refuses=refuses_planar,

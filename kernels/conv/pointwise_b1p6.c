@@ -4,7 +4,7 @@
  */
 #define TS_NB 1
 #define TS_MR 6
-#define TS_TAPS 0
+#define TS_MODE TS_ONE_TAP
 #include "ts_direct.h"
 
 TS_DIRECT(conv_pointwise_b1p6_hwc_hwc_f32, TS_HWC, TS_HWC)

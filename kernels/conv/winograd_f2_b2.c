@@ -6,7 +6,6 @@
 #define TS_WR 3
 #define TS_NB 2
 #define TS_MR 8
-#define TS_TAPS 0
 #include "ts_winograd.h"
 
 TS_WINOGRAD(conv_winograd_f2_t8_hwc_hwc_f32, TS_HWC, TS_HWC, 8)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * Direct convolution with channel-blocked weights, instantiated by a file that defines TS_NB (blocks of 16 output
- * channels per panel) and TS_MR (output pixels per tile).
+ * channels per panel), TS_MR (output pixels per tile) and TS_MODE (of ts_tile).
  *
  *   y[m][oy][ox] = clamp(bias[m] + sum over c, r, s of w[m][c][r][s] x[c][oy*stride + r*dilation - pad][...])
  *
@@ -33,28 +33,6 @@ static inline void ts_conv_input(struct ts_tile_conv *t, const struct ts_shape *
     t->channels = s->c / s->group;
 }
 
-/* Below this many channels per tap the loops over taps cost more than their products. */
-#define TS_FEW_CHANNELS 12
-
-/* The table of steps in the order of the weights, for shapes of few channels. */
-static inline void ts_conv_steps(struct ts_tile_conv *t)
-{
-    const int32_t steps = t->kh * t->kw * t->channels;
-    t->steps = 0;
-    if (t->channels > TS_FEW_CHANNELS || t->dilation_h > TS_FEW_CHANNELS || t->dilation_w > TS_FEW_CHANNELS ||
-        t->kh * t->kw > TS_STEPS_MAX || steps > TS_STEPS_MAX ||
-        t->x_first + t->channels > t->x_block)
-        return;
-    for (int32_t r = 0; r < t->kh; r++)
-        for (int32_t s = 0; s < t->kw; s++)
-            for (int32_t c = 0; c < t->channels; c++) {
-                const int32_t down = r * t->dilation_h, right = s * t->dilation_w;
-                t->step_y[t->steps] = (int16_t)down;
-                t->step_x[t->steps] = (int16_t)right;
-                t->step_at[t->steps++] = (int32_t)(down * t->x_row + right * t->x_pixel + c * t->x_channel);
-            }
-}
-
 /* Output strides; returns where panel channel m of group g starts. */
 static inline float *ts_conv_output(struct ts_tile_conv *t, const struct ts_shape *s, float *y, enum ts_order order,
                                     int32_t g, int32_t m)
@@ -83,6 +61,33 @@ static inline void ts_conv_zero_tail(const struct ts_tile_conv *t, const struct 
             last[q * TS_BLOCK + j] = 0.0f;
 }
 
+#define TS_HALF ((TS_MR + 1) / 2) /* pixels of the half tile */
+
+#ifndef TS_WM
+
+/* Below this many channels per tap the loops over taps cost more than their products. */
+#define TS_FEW_CHANNELS 12
+
+/* The table of steps in the order of the weights, for shapes of few channels. */
+static inline void ts_conv_steps(struct ts_tile_conv *t)
+{
+    const int32_t steps = t->kh * t->kw * t->channels;
+    t->steps = 0;
+    if (TS_MODE != TS_ALL_TAPS || t->channels > TS_FEW_CHANNELS || t->dilation_h > TS_FEW_CHANNELS ||
+        t->dilation_w > TS_FEW_CHANNELS ||
+        t->kh * t->kw > TS_STEPS_MAX || steps > TS_STEPS_MAX ||
+        t->x_first + t->channels > t->x_block)
+        return;
+    for (int32_t r = 0; r < t->kh; r++)
+        for (int32_t s = 0; s < t->kw; s++)
+            for (int32_t c = 0; c < t->channels; c++) {
+                const int32_t down = r * t->dilation_h, right = s * t->dilation_w;
+                t->step_y[t->steps] = (int16_t)down;
+                t->step_x[t->steps] = (int16_t)right;
+                t->step_at[t->steps++] = (int32_t)(down * t->x_row + right * t->x_pixel + c * t->x_channel);
+            }
+}
+
 /* Output rows [top, bottom) and columns [left, right), walked row by row: (oy, ox) is the next pixel. */
 struct ts_conv_region {
     int32_t top, bottom, left, right, oy, ox;
@@ -106,7 +111,7 @@ static inline void ts_conv_inside(int32_t n, int32_t out, int32_t stride, int32_
 }
 
 /* The next mr pixels of the region as the tile reads and writes them; the last of `count` is repeated. Moves on. */
-TS_INLINE void ts_conv_pixels(struct ts_tile_pixels *px, const struct ts_shape *s, const struct ts_tile_conv *t,
+TS_ONCE void ts_conv_pixels(struct ts_tile_pixels *px, const struct ts_shape *s, const struct ts_tile_conv *t,
                               struct ts_conv_region *region, int32_t mr, int32_t count)
 {
     const int32_t reach_h = (s->kh - 1) * s->dilation_h, reach_w = (s->kw - 1) * s->dilation_w;
@@ -133,9 +138,6 @@ TS_INLINE void ts_conv_pixels(struct ts_tile_pixels *px, const struct ts_shape *
     region->ox = ox;
 }
 
-#define TS_HALF ((TS_MR + 1) / 2) /* pixels of the half tile */
-
-#ifndef TS_WM
 
 /* Panels of a group up to this size are all run on a tile before the next tile, which reads the input and writes whole
  * pixels once; larger ones are run panel by panel, so that a panel stays in the cache. Half of a 1 MiB L2. */
@@ -160,7 +162,7 @@ TS_INLINE void ts_direct_panels(const int mr, struct ts_conv_region *region, int
         const int32_t nb = ts_panel_blocks(d->blocks, d->panels, i);
         const int32_t m = ts_panel_start(d->blocks, d->panels, i) * TS_BLOCK;
         float *to = ts_conv_output(t, s, d->y, out, d->g, m);
-        ts_tile_panel(TS_NB, mr, TS_TAPS, nb, t, &px, d->weights + m * d->k, d->bias ? d->bias + m : NULL, 0, mg - m, to);
+        ts_tile_panel(TS_NB, mr, TS_MODE, nb, t, &px, d->weights + m * d->k, d->bias ? d->bias + m : NULL, 0, mg - m, to);
     }
 }
 

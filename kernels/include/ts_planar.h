@@ -22,7 +22,7 @@
 typedef float ts_line[TS_PLANAR_STRIDE_MAX][TS_PLANAR_COLUMNS + TS_PLANAR_REACH_MAX];
 
 /* line[p][i] is column (ox + i) * stride_w + p - pad_l of the row, zero outside it, for the taps of n outputs. */
-static inline void ts_planar_line(const struct ts_shape *s, const float *row, int32_t ox, int32_t n, ts_line line)
+TS_INLINE void ts_planar_line(const struct ts_shape *s, const float *row, int32_t ox, int32_t n, ts_line line)
 {
     const int32_t reach = (s->kw - 1) * s->dilation_w, first = ox * s->stride_w - s->pad_l;
     const int32_t length = n + reach / s->stride_w;
@@ -35,21 +35,22 @@ static inline void ts_planar_line(const struct ts_shape *s, const float *row, in
     const float *p##k = weights + (mr > k ? (k < count ? k : count - 1) : 0) * k_elems;               \
     ts_vec a##k##_0 = ts_splat(bias && mr > k ? bias[k < count ? k : count - 1] : 0.0f);              \
     ts_vec a##k##_1 = a##k##_0, a##k##_2 = a##k##_0, a##k##_3 = a##k##_0;
-#define TS_PLANAR_STORE_VEC(k, v)                                                                     \
-    if (nv > v && columns > v * TS_VL) {                                                              \
-        const ts_vec value = ts_clamp_vec(a##k##_##v, lo, hi);                                        \
-        if (columns >= (v + 1) * TS_VL)                                                               \
-            ts_store(y + k * area + v * TS_VL, value);                                                \
-        else                                                                                          \
-            ts_store_part(y + k * area + v * TS_VL, value, columns - v * TS_VL);                      \
-    }
 #define TS_PLANAR_STORE(k)                                                                            \
-    if (mr > k && k < count) {                                                                        \
-        TS_PLANAR_STORE_VEC(k, 0)                                                                     \
-        TS_PLANAR_STORE_VEC(k, 1)                                                                     \
-        TS_PLANAR_STORE_VEC(k, 2)                                                                     \
-        TS_PLANAR_STORE_VEC(k, 3)                                                                     \
+    if (mr > k) {                                                                                     \
+        float *to = out + k * step;                                                                   \
+        ts_store(to, ts_clamp_vec(a##k##_0, lo, hi));                                                 \
+        if (nv > 1) ts_store(to + 1 * TS_VL, ts_clamp_vec(a##k##_1, lo, hi));                         \
+        if (nv > 2) ts_store(to + 2 * TS_VL, ts_clamp_vec(a##k##_2, lo, hi));                         \
+        if (nv > 3) ts_store(to + 3 * TS_VL, ts_clamp_vec(a##k##_3, lo, hi));                         \
     }
+
+/* The first `columns` of each of `count` rows of lanes. */
+TS_ONCE void ts_planar_store_part(const float *lanes, ptrdiff_t step, float *y, ptrdiff_t area, int32_t count,
+                                  int32_t columns)
+{
+    for (int32_t k = 0; k < count; k++)
+        memcpy(y + k * area, lanes + k * step, (size_t)columns * sizeof(float));
+}
 
 /* `count` <= mr output channels at `columns` <= nv * TS_VL columns from (oy, ox). x is the group's first channel;
  * weights, bias and y those of the first output channel, y at (oy, ox). */
@@ -84,7 +85,16 @@ TS_INLINE void ts_planar_tile(const int nv, const int mr, const struct ts_shape 
             }
         }
     const ts_vec lo = ts_splat(s->lo), hi = ts_splat(s->hi);
-    TS_PIXELS(TS_PLANAR_STORE)
+    if (count == mr && columns >= nv * TS_VL) {
+        float *out = y;
+        const ptrdiff_t step = area;
+        TS_PIXELS(TS_PLANAR_STORE)
+    } else {
+        float out[TS_PLANAR_CHANNELS * 4 * TS_VL];
+        const ptrdiff_t step = nv * TS_VL;
+        TS_PIXELS(TS_PLANAR_STORE)
+        ts_planar_store_part(out, step, y, area, count, columns < nv * TS_VL ? columns : nv * TS_VL);
+    }
 }
 
 /* A tile of as many vectors as the columns need. */

@@ -9,7 +9,7 @@
  * the products of Winograd are this kernel with other constants.
  *
  * Accumulators are named, not an array, because arrays stay in memory whenever a compiler declines to unroll.
- * nv, mr and taps are literals at every call of the always-inlined body: what they exclude is never compiled.
+ * nv, mr and mode are literals at every call of the always-inlined body: what they exclude is never compiled.
  */
 #ifndef TS_TILE_H
 #define TS_TILE_H
@@ -30,6 +30,8 @@
 #else
 #define TS_TILE_VECTORS(nb, mr) ((mr) <= 6 ? 2 : 1)
 #endif
+
+enum { TS_PRODUCT = -1, TS_ONE_TAP = 0, TS_ALL_TAPS = 1 };
 
 /* What stays the same from tile to tile of one group of one call. All strides in floats. */
 struct ts_tile_conv {
@@ -100,18 +102,55 @@ TS_ONCE void ts_tile_store_part(const struct ts_tile_conv *t, const struct ts_ti
     }
 }
 
+/* Where each pixel's next `run` inputs lie, one after the other, when some pixel is outside the image at some tap:
+ * in x or among the zeros if channels are neighbours in memory, else gathered into the patch.
+ * table: inputs step .. step + run - 1 of the table; otherwise channels from `base` at tap (down, right). */
+TS_INLINE void ts_tile_border(int32_t mr, int table, const struct ts_tile_conv *t, const struct ts_tile_pixels *px,
+                              const float *base, ptrdiff_t tap, int32_t down, int32_t right, int32_t step, int32_t run,
+                              float *patch, const float **at)
+{
+    TS_OPAQUE(mr); /* the border is rare: one loop, not a copy per pixel */
+    for (int32_t k = 0; k < mr; k++) {
+        if (!table) {
+            const int in = ((uint32_t)(px->iy[k] + down) < (uint32_t)t->h) &
+                           ((uint32_t)(px->ix[k] + right) < (uint32_t)t->w);
+            at[k] = in ? base + (px->at[k] + tap) : ts_zeros;
+            if (t->x_channel == 1)
+                continue;
+            const ptrdiff_t from = in ? t->x_channel : 0;
+            for (int32_t i = 0; i < run; i++)
+                patch[k * TS_RUN + i] = at[k][i * from];
+        } else {
+            for (int32_t i = 0; i < run; i++) {
+                const int in = ((uint32_t)(px->iy[k] + t->step_y[step + i]) < (uint32_t)t->h) &
+                               ((uint32_t)(px->ix[k] + t->step_x[step + i]) < (uint32_t)t->w);
+                patch[k * TS_RUN + i] = *(in ? base + (px->at[k] + t->step_at[step + i]) : ts_zeros);
+            }
+        }
+        at[k] = patch + k * TS_RUN;
+    }
+}
+
+/* Up to TS_BLOCK of the `left` biases, zero where there are none. */
+TS_ONCE void ts_tile_bias_part(const float *bias, int32_t left, float *lanes)
+{
+    for (int32_t i = 0; i < TS_BLOCK; i++)
+        lanes[i] = bias && i < left ? bias[i] : 0.0f;
+}
+
 TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t left)
 {
-    if (!bias || left <= 0)
-        return ts_zero();
-    return left >= TS_VL ? ts_load(bias) : ts_load_part(bias, left);
+    float lanes[TS_BLOCK];
+    if (bias && left >= TS_VL)
+        return ts_load(bias);
+    ts_tile_bias_part(bias, left, lanes);
+    return ts_load(lanes);
 }
 
 #define TS_PIXELS(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11)
 #define TS_DECLARE(k) ts_vec a##k##_0 = b0, a##k##_1 = b1, a##k##_2 = b2, a##k##_3 = b3; const float *p##k = t->x;
 #define TS_POINT_AT(k) if (mr > k) { p##k = base + (px->at[k] + tap); TS_OPAQUE(p##k); }
 #define TS_POINT(k) if (mr > k) { p##k = at[k]; TS_OPAQUE(p##k); }
-#define TS_POINT_PATCH(k) if (mr > k) { p##k = base + k * TS_RUN; TS_OPAQUE(p##k); }
 #define TS_FMA(k)                                                                                     \
     if (mr > k) {                                                                                     \
         const ts_vec b = ts_splat(p##k[i]);                                                           \
@@ -128,30 +167,33 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t left)
         const ts_vec w3 = nv > 3 ? ts_load(weights + 3 * TS_VL) : w0;                                 \
         TS_PIXELS(TS_FMA)                                                                             \
     }
+#define TS_FINISH(v) (mode == TS_PRODUCT ? (v) : ts_clamp_vec(v, lo, hi))
 #define TS_PUT(k)                                                                                     \
     if (mr > k) {                                                                                     \
         float *to = out + TS_PUT_AT(k);                                                               \
-        ts_store(to, ts_clamp_vec(a##k##_0, lo, hi));                                                 \
-        if (nv > 1) ts_store(to + 1 * next, ts_clamp_vec(a##k##_1, lo, hi));                          \
-        if (nv > 2) ts_store(to + 2 * next, ts_clamp_vec(a##k##_2, lo, hi));                          \
-        if (nv > 3) ts_store(to + 3 * next, ts_clamp_vec(a##k##_3, lo, hi));                          \
+        ts_store(to, TS_FINISH(a##k##_0));                                                 \
+        if (nv > 1) ts_store(to + 1 * next, TS_FINISH(a##k##_1));                          \
+        if (nv > 2) ts_store(to + 2 * next, TS_FINISH(a##k##_2));                          \
+        if (nv > 3) ts_store(to + 3 * next, TS_FINISH(a##k##_3));                          \
     }
 
 /* One tile. weights and bias start at output channel `first` of the panel, of which `channels` exist; w_step is the
  * floats per input channel of the panel. y is pixel 0 of the tile at the panel's first channel (y_scatter: channel 0).
- * taps = 0: a single tap inside the image. */
-TS_INLINE void ts_tile(const int nv, const int mr, const int taps, const struct ts_tile_conv *t,
+ * mode: TS_ALL_TAPS; TS_ONE_TAP, inside the image; TS_PRODUCT, the same without bias and clamp. */
+TS_INLINE void ts_tile(const int nv, const int mr, const int mode, const struct ts_tile_conv *t,
                        const struct ts_tile_pixels *px, const float *weights, ptrdiff_t w_step, const float *bias,
                        int32_t first, int32_t channels, float *y)
 {
-    const ts_vec b0 = ts_tile_bias(bias, channels);
-    const ts_vec b1 = nv > 1 ? ts_tile_bias(bias + (bias ? TS_VL : 0), channels - TS_VL) : b0;
-    const ts_vec b2 = nv > 2 ? ts_tile_bias(bias + (bias ? 2 * TS_VL : 0), channels - 2 * TS_VL) : b0;
-    const ts_vec b3 = nv > 3 ? ts_tile_bias(bias + (bias ? 3 * TS_VL : 0), channels - 3 * TS_VL) : b0;
+    const int taps = mode == TS_ALL_TAPS;
+    const ts_vec b0 = mode == TS_PRODUCT ? ts_zero() : ts_tile_bias(bias, channels);
+    const ts_vec b1 = nv > 1 && mode != TS_PRODUCT ? ts_tile_bias(bias + (bias ? TS_VL : 0), channels - TS_VL) : b0;
+    const ts_vec b2 = nv > 2 && mode != TS_PRODUCT ? ts_tile_bias(bias + (bias ? 2 * TS_VL : 0), channels - 2 * TS_VL) : b0;
+    const ts_vec b3 = nv > 3 && mode != TS_PRODUCT ? ts_tile_bias(bias + (bias ? 3 * TS_VL : 0), channels - 3 * TS_VL) : b0;
     TS_PIXELS(TS_DECLARE)
     float patch[TS_TILE_PIXELS_MAX * TS_RUN]; /* the channels of a tap, when some pixel is outside and x is planar */
 
     const int table = taps && t->steps;
+    const int32_t kh = table ? !px->inside : taps ? t->kh : 1, kw = taps && !table ? t->kw : 1;
     if (table && px->inside) {
         /* Three channels per tap would spend more on loops than on products. */
         const float *base = t->x + t->x_first * t->x_channel;
@@ -161,58 +203,32 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int taps, const struct 
             const ptrdiff_t i = t->step_at[n];
             TS_STEP
         }
-    } else if (table) {
-        const float *corner = t->x + t->x_first * t->x_channel, *base = patch;
-        for (int32_t step = 0; step < t->steps; step += TS_RUN) {
-            const int32_t run = t->steps - step < TS_RUN ? t->steps - step : TS_RUN;
-            for (int32_t k = 0; k < mr; k++)
-                for (int32_t n = 0; n < run; n++) {
-                    const int in = ((uint32_t)(px->iy[k] + t->step_y[step + n]) < (uint32_t)t->h) &
-                                   ((uint32_t)(px->ix[k] + t->step_x[step + n]) < (uint32_t)t->w);
-                    patch[k * TS_RUN + n] = *(in ? corner + (px->at[k] + t->step_at[step + n]) : ts_zeros);
-                }
-            TS_PIXELS(TS_POINT_PATCH)
-            for (int32_t i = 0; i < run; i++, weights += w_step)
-                TS_STEP
-        }
     }
-    const int32_t kh = taps ? (table ? 0 : t->kh) : 1, kw = taps ? t->kw : 1;
     for (int32_t r = 0; r < kh; r++)
         for (int32_t s = 0; s < kw; s++) {
             const int32_t down = r * t->dilation_h, right = s * t->dilation_w;
             const ptrdiff_t tap = taps ? down * t->x_row + right * t->x_pixel : 0;
             const float *block = t->x;
             int32_t position = t->x_first;
-            for (int32_t left = t->channels; left > 0;) {
-                int32_t run = t->x_block - position < left ? t->x_block - position : left;
+            for (int32_t left = table ? t->steps : t->channels; left > 0;) {
+                int32_t run = table ? left : t->x_block - position < left ? t->x_block - position : left;
                 const float *base = block + position * t->x_channel;
                 ptrdiff_t x_step = t->x_channel;
                 if (!taps || px->inside) {
                     TS_PIXELS(TS_POINT_AT)
                 } else {
                     const float *at[TS_TILE_PIXELS_MAX];
-                    if (run > TS_RUN)
-                        run = TS_RUN;
-                    for (int32_t k = 0; k < mr; k++) {
-                        const int in = ((uint32_t)(px->iy[k] + down) < (uint32_t)t->h) &
-                                       ((uint32_t)(px->ix[k] + right) < (uint32_t)t->w);
-                        at[k] = in ? base + (px->at[k] + tap) : ts_zeros;
-                        if (t->x_channel != 1) {
-                            const ptrdiff_t from = in ? t->x_channel : 0;
-                            for (int32_t i = 0; i < run; i++)
-                                patch[k * TS_RUN + i] = at[k][i * from];
-                            at[k] = patch + k * TS_RUN;
-                        }
-                    }
-                    if (t->x_channel != 1)
-                        x_step = 1;
+                    run = run < TS_RUN ? run : TS_RUN;
+                    ts_tile_border(mr, table, t, px, base, tap, down, right, t->steps - left, run, patch, at);
+                    x_step = 1;
                     TS_PIXELS(TS_POINT)
                 }
+                TS_OPAQUE(x_step); /* one loop for all steps */
                 ptrdiff_t i = 0;
                 for (int32_t n = run; n > 0; n--, i += x_step, weights += w_step)
                     TS_STEP
                 left -= run;
-                position += run;
+                position += table ? 0 : run;
                 if (position == t->x_block) {
                     position = 0;
                     block += t->x_next;
@@ -238,7 +254,7 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int taps, const struct 
 }
 
 /* The same tile over a panel of nb blocks, in as many rounds as the target's registers ask for. */
-TS_INLINE void ts_tile_panel(const int nb_max, const int mr, const int taps, int32_t nb, const struct ts_tile_conv *t,
+TS_INLINE void ts_tile_panel(const int nb_max, const int mr, const int mode, int32_t nb, const struct ts_tile_conv *t,
                              const struct ts_tile_pixels *px, const float *weights, const float *bias, int32_t first,
                              int32_t channels, float *y)
 {
@@ -246,19 +262,19 @@ TS_INLINE void ts_tile_panel(const int nb_max, const int mr, const int taps, int
 #if TS_VL == TS_BLOCK
     /* A literal for every panel width, so that the tile is compiled for it. */
     if (nb == 1)
-        ts_tile(1, mr, taps, t, px, weights, w_step, bias, first, channels, y);
+        ts_tile(1, mr, mode, t, px, weights, w_step, bias, first, channels, y);
     else if (nb_max >= 2 && nb == 2)
-        ts_tile(2, mr, taps, t, px, weights, w_step, bias, first, channels, y);
+        ts_tile(2, mr, mode, t, px, weights, w_step, bias, first, channels, y);
     else if (nb_max >= 3 && nb == 3)
-        ts_tile(3, mr, taps, t, px, weights, w_step, bias, first, channels, y);
+        ts_tile(3, mr, mode, t, px, weights, w_step, bias, first, channels, y);
     else if (nb_max >= 4)
-        ts_tile(4, mr, taps, t, px, weights, w_step, bias, first, channels, y);
+        ts_tile(4, mr, mode, t, px, weights, w_step, bias, first, channels, y);
 #else
     (void)nb_max;
     for (int32_t lane = 0; lane < nb * TS_BLOCK; lane += TS_TILE_VECTORS(nb, mr) * TS_VL) {
         if (lane >= channels && !t->y_fill)
             break;
-        ts_tile(TS_TILE_VECTORS(nb, mr), mr, taps, t, px, weights + lane, w_step, bias ? bias + lane : bias,
+        ts_tile(TS_TILE_VECTORS(nb, mr), mr, mode, t, px, weights + lane, w_step, bias ? bias + lane : bias,
                 first + lane, channels - lane, y);
     }
 #endif

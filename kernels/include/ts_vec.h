@@ -56,7 +56,12 @@ typedef float ts_vec;
 
 #if defined(__GNUC__) || defined(__clang__)
 #define TS_INLINE static inline __attribute__((always_inline))
-#define TS_ONCE static __attribute__((noinline)) /* one body shared by all callers, not a copy in each */
+/* One body shared by all callers, neither copied into them nor cloned for the constants they pass. */
+#if defined(__clang__)
+#define TS_ONCE static __attribute__((noinline))
+#else
+#define TS_ONCE static __attribute__((noinline, noclone))
+#endif
 #else
 #define TS_INLINE static inline
 #define TS_ONCE static

@@ -15,8 +15,6 @@
 #ifndef TS_WINOGRAD_H
 #define TS_WINOGRAD_H
 
-#include <math.h>
-
 #include "ts_direct.h"
 
 #define TS_WA (TS_WM + TS_WR - 1)
@@ -238,8 +236,9 @@ TS_ONCE void ts_wino_output(const struct ts_wino *g, int32_t tile, int32_t slot,
 /* Tiles k .. k + mr - 1 of the block through all a*a products of a panel. */
 TS_INLINE void ts_wino_rows(const int mr, const struct ts_wino *g, int32_t k, int32_t count, int32_t nb, const float *weights)
 {
-    struct ts_tile_conv t = g->t;
+    struct ts_tile_conv t;
     struct ts_tile_pixels px;
+    t.channels = g->t.channels;
     px.count = count;
     px.inside = 1;
     for (int32_t i = 0; i < mr; i++) {
@@ -253,11 +252,9 @@ TS_INLINE void ts_wino_rows(const int mr, const struct ts_wino *g, int32_t k, in
     t.y_block = TS_BLOCK;
     t.y_fill = 0;
     t.y_scatter = 0;
-    t.lo = -INFINITY;
-    t.hi = INFINITY;
     for (int32_t xi = 0; xi < TS_XI; xi++) {
         t.x = g->v + xi * g->v_plane;
-        ts_tile_panel(TS_NB, mr, 0, nb, &t, &px, weights, NULL, 0, nb * TS_BLOCK, g->m + xi * g->m_plane);
+        ts_tile_panel(TS_NB, mr, TS_PRODUCT, nb, &t, &px, weights, NULL, 0, nb * TS_BLOCK, g->m + xi * g->m_plane);
         weights += (ptrdiff_t)t.channels * nb * TS_BLOCK;
     }
 }
