@@ -16,6 +16,18 @@ function once(kept, key, fetch) {
   return kept.get(key);
 }
 
+const TELLING_POINTS = 3;
+
+/** @param {any[]} fronts @param {string} axis @returns {any|undefined} */
+const newestOn = (fronts, axis) => fronts.filter((f) => f.memory === axis).sort((p, q) => String(q.created_at).localeCompare(String(p.created_at)))[0];
+
+/** The axis a newcomer should see: arena, unless another one has a trade-off to show and arena has none. */
+function telling(fronts) {
+  const points = (axis) => newestOn(fronts, axis)?.points ?? 0;
+  if (points("arena") >= TELLING_POINTS) return "arena";
+  return ["arena", "total", "workspace"].reduce((most, axis) => (points(axis) > points(most) ? axis : most));
+}
+
 export class Catalog {
   constructor() {
     /** @type {any[]} */
@@ -49,13 +61,13 @@ export class Catalog {
   /**
    * The model, device and front a state means: those it names, else the first that has a front.
    * @param {import("./state.js").State} state
-   * @returns {Promise<{model: any, device: any, frontier: any|null, known: any[]}>} model is null if there is none at all
+   * @returns {Promise<{model: any, device: any, axis: string, frontier: any|null, known: any[]}>} model is null if there is none at all
    */
   async resolve(state) {
     await this.refresh();
     if (state.frontier) {
       const frontier = await api.frontier(state.frontier);
-      return { model: this.models.find((m) => m.id === frontier.model) ?? null, device: this.#device(frontier.device), frontier, known: [] };
+      return { model: this.models.find((m) => m.id === frontier.model) ?? null, device: this.#device(frontier.device), axis: frontier.memory, frontier, known: [] };
     }
     const device = this.#device(state.device);
     let model = this.models.find((m) => m.id === state.model || m.name === state.model) ?? null;
@@ -68,8 +80,9 @@ export class Catalog {
       if (known.length) break;
     }
     if (!state.model && !known.length) model = this.models[0] ?? null;
-    const newest = known.filter((f) => f.memory === state.memory).sort((p, q) => String(q.created_at).localeCompare(String(p.created_at)))[0];
-    return { model, device, frontier: newest ? await api.frontier(newest.id) : null, known };
+    const axis = state.memory === "auto" ? telling(known) : state.memory;
+    const newest = newestOn(known, axis);
+    return { model, device, axis, frontier: newest ? await api.frontier(newest.id) : null, known };
   }
 
   #device(name) {

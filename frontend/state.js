@@ -1,7 +1,7 @@
 /**
  * The address of the page is its state: what is shown can be copied, opened elsewhere and undone with Back.
  *
- * @typedef {"arena"|"total"|"workspace"} Axis
+ * @typedef {"auto"|"arena"|"total"|"workspace"} Axis auto: arena, or the axis with most points if that front has no trade-off
  * @typedef {object} State
  * @property {"workbench"|"models"|"jobs"} view
  * @property {string|null} model       id of the model
@@ -20,7 +20,7 @@
 
 const PATHS = { workbench: "/w", models: "/models", jobs: "/jobs" };
 const CHOICES = {
-  memory: ["arena", "total", "workspace"],
+  memory: ["auto", "arena", "total", "workspace"],
   units: ["kib", "b"],
   scale: ["auto", "linear", "x", "y", "xy"],
   theme: ["auto", "light", "dark"],

@@ -9,6 +9,7 @@ import { h, replace } from "../dom.js";
  * @param {any} view @returns {{kind: "none"|"short"|"fits"|"over", text: string}}
  */
 export function verdict(view) {
+  if (view.budget === null && view.points.length === 1) return { kind: "none", text: `One point: it needs the least ${view.axis} and is the fastest, so more memory buys nothing here. The other axes may show a trade-off.` };
   if (view.budget === null) return { kind: "none", text: `Smallest that runs: ${fmt.integer(view.smallestBytes)} B, needed by ${view.smallestStep}.` };
   const found = best(view.points, view.axis, view.budget);
   if (!found) {
@@ -84,7 +85,7 @@ export function createBudgetBar({ onBudget, onSelect }) {
         ["Fastest", points.at(-1), "the least latency, whatever the memory"],
         ["Best in budget", fitting, "the fastest point within the budget"],
       ];
-      replace(chips, interesting.filter(([, point]) => point).map(([name, point, why]) =>
+      replace(chips, interesting.filter(([, point]) => point && points.length > 1).map(([name, point, why]) =>
         h("button", {
           type: "button", class: "chip", "aria-pressed": String(view.a?.id === point.id), onclick: () => onSelect(point.id, "a"),
           title: `${why}: ${fmt.integer(bytesOn(point, axis))} B, ${fmt.time(point.latency_ns)}`,

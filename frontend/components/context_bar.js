@@ -26,7 +26,7 @@ export function callsFor(view, origin) {
 
 /** @param {any} actions @param {() => any} viewNow @param {() => any} dataNow @param {any} app */
 export function createContextBar(actions, viewNow, dataNow, app) {
-  const model = h("select", { id: "model", onchange: () => actions.onChoose({ model: model.value, a: null, b: null, layer: null, budget: null }) });
+  const model = h("select", { id: "model", onchange: () => actions.onChoose({ model: model.value, memory: "auto", a: null, b: null, layer: null, budget: null }) });
   const device = h("select", { id: "device", onchange: () => actions.onChoose({ device: device.value, a: null, b: null }) });
   const axes = AXES.map(([name, why]) => h("button", { type: "button", title: why, dataset: { axis: name }, onclick: () => actions.onChoose({ memory: name, budget: null }) }, name));
   const about = h("p", { class: "about" });
@@ -63,19 +63,18 @@ export function createContextBar(actions, viewNow, dataNow, app) {
     stale);
 
   /** What was last drawn: an open list of models must not be drawn again under the pointer. */
-  let shown = { data: undefined, memory: "" };
+  let shown;
 
   return {
     element,
     update(data) {
-      const state = app.store.state;
-      if (data === shown.data && state.memory === shown.memory) return;
-      shown = { data, memory: state.memory };
+      if (data === shown) return;
+      shown = data;
       element.hidden = !data?.model;
       if (!data?.model) return;
       replace(model, app.catalog.models.map((m) => h("option", { value: m.id, selected: m.id === data.model.id }, m.name)));
       replace(device, app.catalog.devices.map((d) => h("option", { value: d.name, selected: d.name === data.device.name, title: `${d.compiler} ${d.flags}` }, d.description && d.description !== d.name ? `${d.name} · ${d.description}` : d.name)));
-      for (const button of axes) button.setAttribute("aria-pressed", String(button.dataset.axis === state.memory));
+      for (const button of axes) button.setAttribute("aria-pressed", String(button.dataset.axis === data.axis));
       const { frontier } = data;
       saves.hidden = !frontier;
       trace.hidden = measure.hidden = !frontier;

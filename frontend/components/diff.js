@@ -43,7 +43,9 @@ const COLUMNS = [
   { name: "delta_weights_bytes", label: "Δ weights", num: true, value: (r) => Math.abs(r.delta_weights_bytes) },
 ];
 
-const named = (row) => (row ? [h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant].filter(Boolean).join(" ")] : "–");
+/** Two primitives that differ in their layouts alone are told apart by them. */
+const sameWords = (p, q) => Boolean(q) && p.family === q.family && p.variant === q.variant;
+const named = (row, other) => (row ? [h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant, sameWords(row, other) && `${row.in_layout} → ${row.out_layout}`].filter(Boolean).join(" ")] : "–");
 
 /** @param {{onLayer: (node: string|null) => void}} actions */
 export function createDiff({ onLayer }) {
@@ -92,7 +94,7 @@ export function createDiff({ onLayer }) {
       const sign = row.delta_ns < 0 ? "better" : "worse";
       return h("tr", { dataset: { node: row.node }, class: row.node === view.layer ? "linked" : "" },
         h("td", {}, h("div", { class: "node" }, breakable(row.node)), h("div", { class: "sub" }, (row.a ?? row.b).op)),
-        h("td", {}, h("div", { class: "primitive" }, named(row.a)), h("div", { class: "primitive to" }, "→ ", named(row.b))),
+        h("td", {}, h("div", { class: "primitive" }, named(row.a, row.b)), h("div", { class: "primitive to" }, "→ ", named(row.b, row.a))),
         h("td", { class: "num", title: fmt.exactTime(row.delta_ns) }, h("div", { class: sign }, fmt.signed(fmt.time(row.delta_ns, 3), row.delta_ns)),
           h("div", { class: `bar centred ${sign}` }, h("i", { style: { width: `${(50 * Math.abs(row.delta_ns)) / widest}%` } }))),
         h("td", { class: "num", title: fmt.exactBytes(row.delta_bytes) }, row.delta_bytes ? fmt.signed(fmt.bytes(row.delta_bytes, units), row.delta_bytes) : h("span", { class: "faint" }, "–")),

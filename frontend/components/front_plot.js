@@ -27,8 +27,10 @@ function padded(low, high, log, pad) {
  * at its edge with their figures.
  */
 function home(view) {
-  const x = view.points.map((p) => bytesOn(p, view.axis));
-  const y = view.points.map((p) => ms(p.latency_ns));
+  // A front of one or two points says little without what it is better than.
+  const seen = view.points.length < 3 ? [...view.points, ...view.baselines.map((one) => one.point)] : view.points;
+  const x = seen.map((p) => bytesOn(p, view.axis));
+  const y = seen.map((p) => ms(p.latency_ns));
   const [xmin, xmax, ymin, ymax] = [Math.min(...x), Math.max(...x), Math.min(...y), Math.max(...y)];
   return { x: padded(xmin, xmax, view.scale.includes("x"), [0.09, 0.07]), y: padded(ymin, ymax, view.scale.includes("y"), [0.09, 0.08]) };
 }
@@ -107,7 +109,7 @@ function baselineTraces(view, ranges, colours) {
     return {
       type: "scatter", mode: "markers+text", name, x: [x], y: [y], customdata: [point.id], hovertemplate: "%{hovertext}<extra></extra>",
       hovertext: [card(point, view, `Baseline ${name}`) + `<br><i>${explanation}</i>`],
-      text: [label], textposition: x > mid ? (above ? "middle left" : "top left") : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
+      text: [label], textposition: view.points.some((p) => p.id === point.id) ? (x > mid ? "bottom left" : "bottom right") : x > mid ? (above ? "middle left" : "top left") : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
       marker: { size: 10, symbol: "diamond-open", color: colours.baseline, line: { width: 2 } },
     };
   });

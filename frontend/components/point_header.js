@@ -65,7 +65,7 @@ export function createPointHeader({ onBundle, onSelect, onClear, onCancel }) {
           h("button", { type: "button", class: "ghost icon", "aria-label": "Clear the selection", title: "Clear the selection (Esc)", onclick: onClear }, "×")),
         h("div", { class: "point-facts" },
           h("span", { class: `badge ${a.proven ? "ok" : "warn"}`, title: a.proven ? "no selection within this memory is faster" : `lower bound ${fmt.exactTime(a.bound_ns)}` }, a.proven ? "Proven optimal" : `Gap ${fmt.percent(a.gap, 2)}`),
-          h("span", { class: "faint" }, named ? `baseline ${named}` : `point ${place + 1} of ${points.length}${a === view.knee ? " · knee" : ""}`),
+          h("span", { class: "faint" }, place < 0 ? `baseline ${named}` : `point ${place + 1} of ${points.length}${a === view.knee ? " · knee" : ""}${named ? ` · ${named}` : ""}`),
           h("span", { title: `p10 ${fmt.exactTime(a.p10_ns)}, p90 ${fmt.exactTime(a.p90_ns)}` }, `p10–p90 ${fmt.time(a.p10_ns, 3)} – ${fmt.time(a.p90_ns, 3)}`),
           drift !== null && h("span", { title: `predicted ${fmt.exactTime(a.latency_ns)}, measured ${fmt.exactTime(a.measured_ns)}` }, `measured ${fmt.time(a.measured_ns)} (${fmt.signed(fmt.percent(drift), drift)})`)),
         h("div", { class: "point-facts" }, drift === null && h("span", { class: "faint", title: "the sum of its measured primitives; a bundle measures the whole" }, "predicted, not run yet"), also.map((name) => h("span", { title: fmt.exactBytes(a[`${name}_bytes`]) }, h("span", { class: "faint" }, `${name} `), fmt.bytes(a[`${name}_bytes`], units)))),

@@ -53,6 +53,7 @@ export function createWhy({ onSelect }) {
       const { a, full, axis, units, frontier, baselines } = view;
       const conversions = full.layers.reduce((sum, layer) => sum + layer.conversion_ns, 0) + (full.latency_ns - full.layers.reduce((sum, layer) => sum + layer.time_ns + layer.conversion_ns, 0));
       const compared = baselines.map(({ name, explanation, point }) => {
+        if (point.id === a.id) return h("li", {}, h("b", {}, name), ` (${explanation}): this very point.`);
         const slower = point.latency_ns / a.latency_ns;
         const larger = bytesOn(point, axis) - bytesOn(a, axis);
         const words = `${slower >= 1 ? `${fmt.significant(slower, 3)}× slower` : `${fmt.significant(1 / slower, 3)}× faster`}, ${larger === 0 ? "same memory" : larger > 0 ? `${fmt.bytes(larger, units)} more` : `${fmt.bytes(-larger, units)} less`}`;

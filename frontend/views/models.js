@@ -29,7 +29,7 @@ export function createModels(app) {
     }
   }
 
-  const open = (model) => store.set({ view: "workbench", model: model.id, frontier: null, a: null, b: null, budget: null, layer: null });
+  const open = (model) => store.set({ view: "workbench", model: model.id, memory: "auto", frontier: null, a: null, b: null, budget: null, layer: null });
 
   function showModels() {
     if (!catalog.models.length) return replace(list, h("p", { class: "empty" }, "Nothing here yet. Drop a file above or take an example."));

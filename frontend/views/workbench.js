@@ -121,7 +121,7 @@ export function createWorkbench(app) {
         if (body.firstElementChild !== seeding.element) replace(body, seeding.element);
       } else {
         if ([bench, seeding.element].includes(body.firstElementChild)) replace(body);
-        patch(body, data.model ? noFront(data, store.state.memory, app.jobs, actions) : createNoModels(actions));
+        patch(body, data.model ? noFront(data, data.axis, app.jobs, actions) : createNoModels(actions));
       }
       return undefined;
     }
@@ -214,10 +214,10 @@ export function createWorkbench(app) {
   async function measure(thenTrace) {
     const { model, device } = data;
     const job = await start(api.measure(model.id, device.name), `Measuring ${model.name} on ${device.name}.`);
-    if (job && thenTrace) traceNext.set(job.id, { model: model.id, device: device.name, memory: store.state.memory });
+    if (job && thenTrace) traceNext.set(job.id, { model: model.id, device: device.name, memory: data.axis });
   }
 
-  const trace = () => start(api.trace(data.model.id, data.device.name, store.state.memory), `Tracing the front of ${data.model.name} (${store.state.memory}).`);
+  const trace = () => start(api.trace(data.model.id, data.device.name, data.axis), `Tracing the front of ${data.model.name} (${data.axis}).`);
 
   function createKeys() {
     const walk = (by) => {

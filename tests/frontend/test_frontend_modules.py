@@ -71,7 +71,7 @@ def test_address_and_state_are_inverse(modules: Any) -> None:
 
 def test_a_plain_address_means_the_defaults_and_leaves_them_out(modules: Any) -> None:
     state = modules("state", "parse", "http://host/")
-    assert (state["memory"], state["units"], state["scale"], state["budget"]) == ("arena", "kib", "auto", None)
+    assert (state["memory"], state["units"], state["scale"], state["budget"]) == ("auto", "kib", "auto", None)
     assert modules("state", "serialise", state) == "/w"
 
 

@@ -248,3 +248,11 @@ def test_memory_axis_and_baseline_comparison(visit: Visit) -> None:
     visit.page.click("#tab-diff")
     visit.page.wait_for_selector("[aria-label='Changed layers'] tbody tr")
     assert visit.query()["memory"] == "workspace"
+
+
+def test_a_newcomer_sees_the_axis_that_has_a_trade_off(visit: Visit, server: Any) -> None:
+    server.world.fronts = ["total", "workspace"]
+    visit.open("/")
+    assert visit.query()["memory"] == "workspace"
+    visit.page.click(".segmented >> text=arena")
+    visit.page.wait_for_selector("text=No arena front yet")
