@@ -109,7 +109,7 @@ function baselineTraces(view, ranges, colours) {
     return {
       type: "scatter", mode: "markers+text", name, x: [x], y: [y], customdata: [point.id], hovertemplate: "%{hovertext}<extra></extra>",
       hovertext: [card(point, view, `Baseline ${name}`) + `<br><i>${explanation}</i>`],
-      text: [label], textposition: view.points.some((p) => p.id === point.id) ? (x > mid ? "bottom left" : "bottom right") : x > mid ? (above ? "middle left" : "top left") : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
+      text: [label], textposition: x > mid ? (above ? "middle left" : "top left") : view.points.some((p) => p.id === point.id) ? "bottom right" : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
       marker: { size: 10, symbol: "diamond-open", color: colours.baseline, line: { width: 2 } },
     };
   });
