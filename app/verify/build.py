@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -101,7 +102,8 @@ def _run(command: list[str], timeout_s: float) -> str:
         ) from error
     if done.returncode != 0:
         # The scratch folder's name says nothing to a reader.
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        stderr = re.sub(r"\S*/tradespace-verify-[^/\s]*/", "", done.stderr)
+        lines = [line for line in stderr.splitlines() if line.strip()]
         raise UserError(
             "bundle-does-not-compile",
             f"{Path(command[0]).name} refuses {Path(command[-1]).name}",

@@ -226,4 +226,5 @@ def _arena_error(reason: str, output: str = "", facts: dict[str, Any] | None = N
 
 
 def _lines(output: str) -> list[Item]:
+    output = re.sub(r"\S*/tradespace-verify-[^/\s]*/", "", output)  # the scratch folder says nothing to a reader
     return [Item("output", line) for line in output.splitlines() if line.strip()][:_MOST_LINES]

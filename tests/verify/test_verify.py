@@ -240,6 +240,7 @@ def test_code_that_warns_is_refused(right):
     error = refusal(rehashed(ending_with(right, "int idle;")))
     assert error.code == "bundle-does-not-compile"
     assert any("idle" in item.detail for item in error.items)
+    assert not any("tradespace-verify" in item.detail for item in error.items)
 
 
 def test_a_missing_compiler_is_named(right):
