@@ -249,6 +249,7 @@ TS_INLINE void ts_wino_rows(const int mr, const struct ts_wino *g, int32_t k, in
     t.x_channel = 1;
     t.x_first = 0;
     t.x_block = t.channels;
+    t.x_next = 0; /* one block; the walk steps past it */
     t.y_block = TS_BLOCK;
     t.y_fill = 0;
     t.y_scatter = 0;
