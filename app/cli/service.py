@@ -34,7 +34,7 @@ def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to bind.")] = None,
 ) -> None:
     """Start the service: upgrade the data folder, prepare the example, serve page and API, run jobs."""
-    from app.main import serve as run_service
+    from app.api.server import serve as run_service
 
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     run_service(context.obj.model_copy(update=given))

@@ -40,7 +40,7 @@ def trace(
     """Trace the exact front from the stored costs and store it; raises MissingCost when some were not measured."""
     check_axis(memory)
     graph = skeleton(context, model)
-    progress.stage("tracing", unit="points")
+    progress.stage(f"tracing the {memory} front", unit="points")
     found = 0
 
     def on_point(_point: Point) -> None:
