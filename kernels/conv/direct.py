@@ -6,7 +6,7 @@ from kernels.conv.panels import conv_packing
 from kernels.spec import AS_IS, Layout, Primitive, Shape
 
 CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
-TILE_HEADERS = ("include/ts.h", "include/ts_direct.h", "include/ts_tile.h", "include/ts_vec.h")
+TILE_HEADERS = tuple(f"include/{name}.h" for name in ("ts", "ts_direct", "ts_tile", "ts_vec", "ts_window"))
 
 TILES = ((1, 6), (2, 7), (2, 12), (3, 8), (4, 6))
 """(blocks of 16 output channels, output pixels) per register tile: the ones that won layers in the design study."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from kernels.conv.direct import TILE_HEADERS
 from kernels.conv.panels import BLOCK, blocks, pack_panels, panel_blocks
 from kernels.spec import (
     DIRECT_ERROR,
@@ -21,7 +22,7 @@ from kernels.spec import (
 )
 
 CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
-HEADERS = tuple(f"include/{name}" for name in ("ts.h", "ts_direct.h", "ts_tile.h", "ts_vec.h", "ts_winograd.h"))
+HEADERS = (*TILE_HEADERS, "include/ts_winograd.h")
 CITE = "Lavin & Gray 2016, Fast algorithms for convolutional neural networks; points: Barabasz et al. 2020"
 
 PAIRS = {4: (1.0,), 6: (0.75, 1.5), 8: (0.5, 1.0, 1.75)}

@@ -14,6 +14,7 @@
 #define TS_DIRECT_H
 
 #include "ts_tile.h"
+#include "ts_window.h"
 
 enum ts_order { TS_CHW, TS_HWC, TS_CHW16C };
 
@@ -96,18 +97,6 @@ struct ts_conv_region {
 static inline struct ts_conv_region ts_conv_rows(int32_t top, int32_t bottom, int32_t left, int32_t right)
 {
     return (struct ts_conv_region){top, bottom, left, right, top, left};
-}
-
-/* Output coordinates [*first, *end) whose windows lie inside an image of n coordinates. */
-static inline void ts_conv_inside(int32_t n, int32_t out, int32_t stride, int32_t pad, int32_t reach, int32_t *first,
-                                  int32_t *end)
-{
-    const int32_t room = n - 1 - reach + pad; /* of the window's corner, in padded coordinates */
-    *first = (pad + stride - 1) / stride;
-    *first = *first < out ? *first : out;
-    *end = room < 0 ? 0 : room / stride + 1;
-    *end = *end < out ? *end : out;
-    *end = *end > *first ? *end : *first;
 }
 
 /* The next mr pixels of the region as the tile reads and writes them; the last of `count` is repeated. Moves on. */
@@ -209,8 +198,8 @@ TS_ONCE void ts_direct(const struct ts_shape *s, const float *x, const float *we
             }
             /* With few channels a pixel at the border costs several inside: tiles of the one kind or the other. */
             int32_t top, bottom, left, right;
-            ts_conv_inside(s->h, s->oh, s->stride_h, s->pad_t, (s->kh - 1) * s->dilation_h, &top, &bottom);
-            ts_conv_inside(s->w, s->ow, s->stride_w, s->pad_l, (s->kw - 1) * s->dilation_w, &left, &right);
+            ts_window_inside(s->h, s->oh, s->stride_h, s->pad_t, (s->kh - 1) * s->dilation_h, &top, &bottom);
+            ts_window_inside(s->w, s->ow, s->stride_w, s->pad_l, (s->kw - 1) * s->dilation_w, &left, &right);
             const struct ts_conv_region regions[] = {
                 ts_conv_rows(0, top, 0, s->ow), ts_conv_rows(top, bottom, 0, left),
                 ts_conv_rows(top, bottom, left, right), ts_conv_rows(top, bottom, right, s->ow),

@@ -64,14 +64,6 @@ struct ts_tile_pixels {
     int32_t inside;       /* every tap of every pixel lies in the image */
 };
 
-/* Hides where a pointer comes from. Seeing it, gcc keeps the differences of the pixel pointers, in vector registers,
- * and adds them up before every load. */
-#if defined(__GNUC__) || defined(__clang__)
-#define TS_OPAQUE(p) __asm__("" : "+r"(p))
-#else
-#define TS_OPAQUE(p) (void)(p)
-#endif
-
 static const float ts_zeros[TS_RUN] = {0};
 
 /* Stores what a whole-tile store may not: part of the pixels, part of the channels, or channels across blocks. */
@@ -147,6 +139,8 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t left)
     return ts_load(lanes);
 }
 
+/* The pointers are opaque because gcc, seeing them, keeps their differences in vector registers and adds them up before
+ * every load. */
 #define TS_PIXELS(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11)
 #define TS_DECLARE(k) ts_vec a##k##_0 = b0, a##k##_1 = b1, a##k##_2 = b2, a##k##_3 = b3; const float *p##k = t->x;
 #define TS_POINT_AT(k) if (mr > k) { p##k = base + (px->at[k] + tap); TS_OPAQUE(p##k); }

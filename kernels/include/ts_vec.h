@@ -67,6 +67,13 @@ typedef float ts_vec;
 #define TS_ONCE static
 #endif
 
+/* Hides how an integer or a pointer was computed, so that nothing derived from it is computed ahead and spilled. */
+#if defined(__GNUC__) || defined(__clang__)
+#define TS_OPAQUE(p) __asm__("" : "+r"(p))
+#else
+#define TS_OPAQUE(p) (void)(p)
+#endif
+
 TS_INLINE ts_vec ts_load(const float *p)
 {
     return *(const ts_vec *)p;
