@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 
 import httpx
 import pytest
@@ -19,33 +17,45 @@ from app.db.records import JobState
 from tests.api.waiting import wait_for
 
 
-@pytest.fixture
-def server(settings):
-    """A served data folder and its URL; jobs are left alone (`workers` are another process's business)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "app.cli", "serve", "--port", str(port)],
-        env={
+class Served:
+    """The program serving a data folder, as a process of its own."""
+
+    def __init__(self, data):
+        self.data = data
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = {
             **os.environ,
-            "TRADESPACE_DATA": str(settings.data),
+            "TRADESPACE_DATA": str(data),
             "TRADESPACE_EXAMPLE": "",
             "TRADESPACE_STREAMS": "3",
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert f"http://127.0.0.1:{port}" in process.stdout.readline()
-    yield f"http://127.0.0.1:{port}", process
-    process.kill()
-    process.wait()
+        }
+        self.command = [sys.executable, "-m", "app.cli", "serve", "--port", str(self.port)]
+        self.process = subprocess.Popen(self.command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        assert self.url in self.process.stdout.readline()
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    served = Served(tmp_path_factory.mktemp("served"))
+    yield served
+    served.end()
 
 
 @pytest.fixture
-def jobs(settings, server):  # noqa: ARG001 - the server makes the database
-    database = Database(settings.url)
-    yield JobStore(database)
+def jobs(server):
+    """The jobs of the served data folder; none is left unfinished."""
+    database = Database(f"sqlite:///{server.data}/tradespace.db")
+    store = JobStore(database)
+    yield store
+    for job in store.active():
+        store.finish(job.id, "test", JobState.CANCELLED)
     database.close()
 
 
@@ -72,7 +82,7 @@ def held(jobs, number):
 
 
 def test_a_job_is_followed_to_its_end_and_a_dropped_stream_goes_on_where_it_was(server, jobs):
-    base, _ = server
+    base = server.url
     job = held(jobs, 1)
     address = f"{base}/api/v1/jobs/{job.id}/events"
     with httpx.stream("GET", address, timeout=20) as response:
@@ -99,7 +109,7 @@ def test_a_job_is_followed_to_its_end_and_a_dropped_stream_goes_on_where_it_was(
 
 
 def test_one_stream_tells_of_all_jobs(server, jobs):
-    base, _ = server
+    base = server.url
     before = held(jobs, 1)
     with httpx.stream("GET", f"{base}/api/v1/events", timeout=20) as response:
         stream = events(response)
@@ -109,7 +119,7 @@ def test_one_stream_tells_of_all_jobs(server, jobs):
 
 
 def test_streams_are_limited_and_freed(server):
-    base, _ = server
+    base = server.url
     with contextlib.ExitStack() as stack:
         for _ in range(3):
             response = stack.enter_context(httpx.stream("GET", f"{base}/api/v1/events", timeout=20))
@@ -124,26 +134,19 @@ def test_streams_are_limited_and_freed(server):
     wait_for(free)
 
 
-def test_a_server_with_open_streams_stops_when_asked_to(server):
-    base, process = server
-    with httpx.stream("GET", f"{base}/api/v1/events", timeout=20) as response:
-        assert response.status_code == 200
-        started = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-        assert time.monotonic() - started < 15
-
-
-def test_the_port_in_use_is_one_clear_line(server, settings):
-    base, _ = server
-    second = subprocess.run(
-        [sys.executable, "-m", "app.cli", "serve", "--port", base.rsplit(":", 1)[1]],
-        env={**os.environ, "TRADESPACE_DATA": str(settings.data), "TRADESPACE_EXAMPLE": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_port_in_use_is_one_clear_line(server):
+    second = subprocess.run(server.command, env=server.environment, capture_output=True, text=True, check=False)
     assert second.returncode == 2
     assert "cannot listen" in second.stderr
-    with urllib.request.urlopen(f"{base}/readyz") as answer:
-        assert answer.status == 200
+    assert httpx.get(f"{server.url}/readyz", timeout=20).status_code == 200
+
+
+def test_a_server_with_open_streams_stops_when_asked_to(tmp_path):
+    served = Served(tmp_path)
+    try:
+        with httpx.stream("GET", f"{served.url}/api/v1/events", timeout=20) as response:
+            assert response.status_code == 200
+            served.process.send_signal(signal.SIGINT)
+            served.process.wait(20)
+    finally:
+        served.end()

@@ -5,8 +5,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def tiny_network(seed=1, batch=1, op="Relu"):
-    """conv 3x3 -> relu -> conv 1x1 -> global average pool, 1x3x8x8 in, 1x4x1x1 out; `seed` changes the bytes."""
+def tiny_network(seed=1, batch=1, op="Relu", size=8, channels=8):
+    """conv 3x3 -> relu -> conv 1x1 -> global average pool, 3 x size x size in, 4 out; `seed` changes the bytes."""
     random = np.random.default_rng(seed)
 
     def weights(name, *dims):
@@ -20,9 +20,9 @@ def tiny_network(seed=1, batch=1, op="Relu"):
             helper.make_node("GlobalAveragePool", ["c2"], ["y"], name="pool"),
         ],
         "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, 8, 8])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, size, size])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4, 1, 1])],
-        [weights("w1", 8, 3, 3, 3), weights("b1", 8), weights("w2", 4, 8, 1, 1)],
+        [weights("w1", channels, 3, 3, 3), weights("b1", channels), weights("w2", 4, channels, 1, 1)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)

@@ -1,6 +1,7 @@
 """The program as a user or a build script runs it: exit codes, JSON shapes, kept work, real measurements."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from app.cli.program import run
+from kernels.build import build_harness, host_toolchain
 from tests.api.tiny import tiny_network
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,9 @@ def folder(tmp_path_factory, request):
     harness = Path(request.config.cache.mkdir("harness"))
     (made / "data").mkdir()
     (made / "data" / "harness").symlink_to(harness)
+    with (harness / "lock").open("w") as lock:  # two test processes must not compile the same at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_harness(host_toolchain(), harness, sanitize=False)
     (made / "tiny.onnx").write_bytes(tiny_network())
     (made / "ref").mkdir()
     np.save(made / "ref" / "tiny.case.in.npy", np.ones((1, 3, 8, 8), np.float32))
@@ -236,7 +241,7 @@ def test_a_kit_measures_where_there_is_no_python_and_its_results_make_a_front(bu
 
 
 def test_ctrl_c_stops_a_measurement_and_keeps_what_is_done(program, folder, environment):
-    (folder / "third.onnx").write_bytes(tiny_network(3))
+    (folder / "third.onnx").write_bytes(tiny_network(3, size=112, channels=64))
     program("models", "add", "third.onnx", "--name", "third")
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "measure", "third", "--all"],
