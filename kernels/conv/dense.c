@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT-0
  *
  * Dense layer y = clamp(W x + b): bound by reading W once, so eight or twelve of its rows are read side by side,
- * which keeps as many hardware prefetchers busy. Goto & van de Geijn 2008; measured in docs/decisions/dense-rows.md.
+ * which keeps as many hardware prefetchers busy. Goto & van de Geijn 2008.
  *
  *   x        k floats in the order of memory of the in-layout, padding channels included
  *   weights  [m][k] in that order, zero for padding channels

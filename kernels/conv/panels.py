@@ -5,6 +5,8 @@ Independent of the target's vector width, so one bundle compiles for any target.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from kernels.spec import Array, Packing, Shape
@@ -29,7 +31,7 @@ def pack_panels(rows: Array, widest: int) -> Array:
     padded = np.zeros((k, blocks(m) * BLOCK), np.float32)
     padded[:, :m] = rows
     edges = np.cumsum([0, *panel_blocks(blocks(m), widest)]) * BLOCK
-    panels = [padded[:, a:b].reshape(-1) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    panels = [padded[:, a:b].reshape(-1) for a, b in itertools.pairwise(edges)]
     return np.ascontiguousarray(np.concatenate(panels))
 
 

@@ -101,32 +101,41 @@ static inline struct ts_conv_region ts_conv_rows(int32_t top, int32_t bottom, in
 
 /* The next mr pixels of the region as the tile reads and writes them; the last of `count` is repeated. Moves on. */
 TS_ONCE void ts_conv_pixels(struct ts_tile_pixels *px, const struct ts_shape *s, const struct ts_tile_conv *t,
-                              struct ts_conv_region *region, int32_t mr, int32_t count)
+                            struct ts_conv_region *region, int32_t mr, int32_t count)
 {
-    const int32_t reach_h = (s->kh - 1) * s->dilation_h, reach_w = (s->kw - 1) * s->dilation_w;
-    int32_t oy = region->oy, ox = region->ox;
-    px->count = count;
-    px->inside = 1;
-    for (int32_t k = 0; k < mr; k++) {
-        const int32_t iy = oy * s->stride_h - s->pad_t, ix = ox * s->stride_w - s->pad_l;
-        px->iy[k] = iy;
-        px->ix[k] = ix;
-        px->at[k] = iy * t->x_row + ix * t->x_pixel;
-        px->to[k] = ((ptrdiff_t)oy * s->ow + ox) * t->y_pixel;
-        px->inside &= (iy >= 0) & (ix >= 0) & (iy + reach_h < s->h) & (ix + reach_w < s->w);
-        if (k + 1 < count && ++ox == region->right) {
+    const int32_t bottom = s->h - (s->kh - 1) * s->dilation_h, right = s->w - (s->kw - 1) * s->dilation_w;
+    const ptrdiff_t step = s->stride_w * t->x_pixel;
+    int32_t oy = region->oy, ox = region->ox, inside = 1;
+    for (int32_t k = 0; k < count;) {
+        /* The pixels of one row. */
+        int32_t end = k + region->right - ox;
+        end = end < count ? end : count;
+        const int32_t iy = oy * s->stride_h - s->pad_t;
+        int32_t ix = ox * s->stride_w - s->pad_l;
+        ptrdiff_t at = iy * t->x_row + ix * t->x_pixel, to = ((ptrdiff_t)oy * s->ow + ox) * t->y_pixel;
+        inside &= (iy >= 0) & (iy < bottom) & (ix >= 0) & (ix + (end - k - 1) * s->stride_w < right);
+        ox += end - k;
+        for (; k < end; k++, ix += s->stride_w, at += step, to += t->y_pixel) {
+            px->at[k] = at;
+            px->to[k] = to;
+            px->iy[k] = iy;
+            px->ix[k] = ix;
+        }
+        if (ox == region->right) {
             ox = region->left;
             oy++;
         }
     }
-    if (++ox == region->right) {
-        ox = region->left;
-        oy++;
+    for (int32_t k = count; k < mr; k++) {
+        px->at[k] = px->at[count - 1];
+        px->iy[k] = px->iy[count - 1];
+        px->ix[k] = px->ix[count - 1];
     }
+    px->count = count;
+    px->inside = inside;
     region->oy = oy;
     region->ox = ox;
 }
-
 
 /* Panels of a group up to this size are all run on a tile before the next tile, which reads the input and writes whole
  * pixels once; larger ones are run panel by panel, so that a panel stays in the cache. Half of a 1 MiB L2. */

@@ -10,7 +10,7 @@
  *
  * The a*a products of a block of tiles are the register tile of direct convolution with one tap.
  * Points 0, infinity and pairs +-p, so that sums of even and odd terms are shared. Lavin & Gray 2016; points and
- * their rounding errors: docs/decisions/winograd-points.md.
+ * their rounding errors: docs/decisions/010-winograd-points.md.
  */
 #ifndef TS_WINOGRAD_H
 #define TS_WINOGRAD_H
