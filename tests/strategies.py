@@ -98,6 +98,8 @@ def _conv_edges() -> list[Shape]:
         conv(16, 11, 11, 16, 5, pads=same5),
         conv(7, 15, 14, 9, 5, pads=same5),
         conv(16, 9, 10, 20, 5),
+        conv(8, 24, 25, 20, 5, pads=same5),
+        conv(5, 22, 25, 35, 5, pads=same5),
         conv(6, 12, 12, 6, 5, stride=(2, 2), pads=same5),
         conv(4, 10, 10, 4, 4, pads=(1, 1, 2, 2)),
         conv(10, 4, 25, 64, (10, 4), stride=(2, 2), pads=(4, 1, 5, 1)),
