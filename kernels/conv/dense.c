@@ -10,12 +10,18 @@
 
 #define DENSE_ROWS_MAX 12
 #define DENSE_EACH(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11)
-#define DENSE_START(r)                                                                                \
-    ts_vec a##r = ts_zero();                                                                          \
+#define DENSE_START(r)                                                                                                 \
+    ts_vec a##r = ts_zero();                                                                                           \
     const float *w##r = w + (rows > r ? r : 0) * k;
-#define DENSE_STEP(r) if (rows > r) a##r = ts_fma(ts_load(w##r + i), xi, a##r);
-#define DENSE_LAST(r) if (rows > r) a##r = ts_fma(ts_load_part(w##r + i, tail), xi, a##r);
-#define DENSE_KEEP(r) if (rows > r) ts_store(lanes + r * TS_VL, a##r);
+#define DENSE_STEP(r)                                                                                                  \
+    if (rows > r)                                                                                                      \
+        a##r = ts_fma(ts_load(w##r + i), xi, a##r);
+#define DENSE_LAST(r)                                                                                                  \
+    if (rows > r)                                                                                                      \
+        a##r = ts_fma(ts_load_part(w##r + i, tail), xi, a##r);
+#define DENSE_KEEP(r)                                                                                                  \
+    if (rows > r)                                                                                                      \
+        ts_store(lanes + r * TS_VL, a##r);
 
 /* sums[r] = sum over k of w[r][k] x[k]. rows is a literal. */
 TS_INLINE void dense_rows(const int rows, const float *w, const float *x, ptrdiff_t k, float *sums)
@@ -42,8 +48,8 @@ TS_INLINE void dense_rows(const int rows, const float *w, const float *x, ptrdif
 }
 
 /* Blocks of `rows` rows, then single rows. */
-TS_INLINE void dense(const int rows, const struct ts_shape *s, const float *x, const float *w, const float *bias, float *y,
-                     int32_t block)
+TS_INLINE void dense(const int rows, const struct ts_shape *s, const float *x, const float *w, const float *bias,
+                     float *y, int32_t block)
 {
     const ptrdiff_t k = (ptrdiff_t)(s->c + block - 1) / block * block * s->h * s->w;
     for (int32_t m = 0, count; m < s->m; m += count, w += count * k) {
@@ -58,21 +64,23 @@ TS_INLINE void dense(const int rows, const struct ts_shape *s, const float *x, c
     }
 }
 
-TS_ONCE void dense_8(const struct ts_shape *s, const float *x, const float *w, const float *bias, float *y, int32_t block)
+TS_ONCE void dense_8(const struct ts_shape *s, const float *x, const float *w, const float *bias, float *y,
+                     int32_t block)
 {
     dense(8, s, x, w, bias, y, block);
 }
 
-TS_ONCE void dense_12(const struct ts_shape *s, const float *x, const float *w, const float *bias, float *y, int32_t block)
+TS_ONCE void dense_12(const struct ts_shape *s, const float *x, const float *w, const float *bias, float *y,
+                      int32_t block)
 {
     dense(12, s, x, w, bias, y, block);
 }
 
-#define DENSE(name, rows, block)                                                                      \
-    TS_ROUTINE(name)                                                                                  \
-    {                                                                                                 \
-        (void)workspace;                                                                              \
-        dense_##rows(s, x[0], weights, bias, y, block);                                               \
+#define DENSE(name, rows, block)                                                                                       \
+    TS_ROUTINE(name)                                                                                                   \
+    {                                                                                                                  \
+        (void)workspace;                                                                                               \
+        dense_##rows(s, x[0], weights, bias, y, block);                                                                \
     }
 
 DENSE(dense_rows_r8_chw_chw_f32, 8, 1)

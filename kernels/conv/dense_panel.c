@@ -12,11 +12,16 @@
 #define PANEL_VECTORS 8 /* in registers at a time */
 #define PANEL_EACH(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7)
 #define PANEL_START(v) ts_vec a##v = ts_zero();
-#define PANEL_STEP(v) if (vectors > v) a##v = ts_fma(ts_load(w + v * TS_VL), xi, a##v);
-#define PANEL_KEEP(v) if (vectors > v) ts_store(sums + v * TS_VL, a##v);
+#define PANEL_STEP(v)                                                                                                  \
+    if (vectors > v)                                                                                                   \
+        a##v = ts_fma(ts_load(w + v * TS_VL), xi, a##v);
+#define PANEL_KEEP(v)                                                                                                  \
+    if (vectors > v)                                                                                                   \
+        ts_store(sums + v * TS_VL, a##v);
 
 /* sums of `vectors` (a literal) vectors of outputs; w steps `step` floats per input. */
-TS_INLINE void panel_vectors(const int vectors, const float *w, ptrdiff_t step, const float *x, ptrdiff_t k, float *sums)
+TS_INLINE void panel_vectors(const int vectors, const float *w, ptrdiff_t step, const float *x, ptrdiff_t k,
+                             float *sums)
 {
     PANEL_EACH(PANEL_START)
     for (ptrdiff_t i = 0; i < k; i++, w += step) {
@@ -45,11 +50,11 @@ TS_ONCE void panel(const struct ts_shape *s, const float *x, const float *w, con
     }
 }
 
-#define PANEL(name, block)                                                                            \
-    TS_ROUTINE(name)                                                                                  \
-    {                                                                                                 \
-        (void)workspace;                                                                              \
-        panel(s, x[0], weights, bias, y, block);                                                      \
+#define PANEL(name, block)                                                                                             \
+    TS_ROUTINE(name)                                                                                                   \
+    {                                                                                                                  \
+        (void)workspace;                                                                                               \
+        panel(s, x[0], weights, bias, y, block);                                                                       \
     }
 
 PANEL(dense_panel_chw_chw_f32, 1)

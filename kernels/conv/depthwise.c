@@ -5,8 +5,8 @@
  *   weights  [kh][kw][c rounded up to 16], missing channels zero
  *
  * A tile is 7, 4 or 1 neighbouring outputs of a row at one vector of channels. It walks the columns it needs once: each
- * is loaded once and multiplied into every output that sees it; rows and columns outside the image are skipped. The last
- * tile of a row overlaps the one before. Zhang et al. 2020, High performance depthwise and pointwise convolutions.
+ * is loaded once and multiplied into every output that sees it; rows and columns outside the image are skipped. The
+ * last tile of a row overlaps the one before. Zhang et al. 2020, High performance depthwise and pointwise convolutions.
  */
 #include "ts_vec.h"
 
@@ -17,12 +17,12 @@
 
 struct dw {
     const struct ts_shape *s;
-    const float *x, *weights;          /* first of the vector's channels */
+    const float *x, *weights; /* first of the vector's channels */
     float *y;
     ptrdiff_t x_pixel, y_pixel, w_tap; /* floats to the next column, output column, tap */
     ts_vec bias, lo, hi;
-    int32_t lanes;                     /* channels of the vector that exist */
-    int32_t blocked;                   /* missing channels exist in memory and are zero */
+    int32_t lanes;   /* channels of the vector that exist */
+    int32_t blocked; /* missing channels exist in memory and are zero */
 };
 
 /* Outputs of a vector of which only d->lanes channels exist. */
@@ -35,29 +35,49 @@ TS_ONCE void dw_put_part(const struct dw *d, float *to, const float *part, int32
     }
 }
 
-#define DW_COLUMNS(OP)                                                                                \
+#define DW_COLUMNS(OP)                                                                                                 \
     OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11) OP(12) OP(13) OP(14) OP(15) OP(16)
 #define DW_DECLARE(o) ts_vec a##o = d->bias;
 #define DW_WEIGHT(t) ((t) == 0 ? w0 : (t) == 1 ? w1 : (t) == 2 ? w2 : (t) == 3 ? w3 : w4)
-#define DW_INPUT(j)                                                                                   \
-    ((j) == 0 ? x0 : (j) == 1 ? x1 : (j) == 2 ? x2 : (j) == 3 ? x3 : (j) == 4 ? x4 : (j) == 5 ? x5 :  \
-     (j) == 6 ? x6 : (j) == 7 ? x7 : (j) == 8 ? x8 : (j) == 9 ? x9 : (j) == 10 ? x10 : (j) == 11 ? x11 : \
-     (j) == 12 ? x12 : (j) == 13 ? x13 : (j) == 14 ? x14 : (j) == 15 ? x15 : x16)
-#define DW_LOAD(j)                                                                                    \
-    ts_vec x##j = ts_zero();                                                                          \
-    if (j <= (outputs - 1) * stride + kw - 1) {                                                       \
-        if (inside || (uint32_t)(left + j) < (uint32_t)s->w)                                          \
-            x##j = ts_load(row + offset);                                                             \
-        offset += pixel;                                                                              \
+#define DW_INPUT(j)                                                                                                    \
+    ((j) == 0    ? x0                                                                                                  \
+     : (j) == 1  ? x1                                                                                                  \
+     : (j) == 2  ? x2                                                                                                  \
+     : (j) == 3  ? x3                                                                                                  \
+     : (j) == 4  ? x4                                                                                                  \
+     : (j) == 5  ? x5                                                                                                  \
+     : (j) == 6  ? x6                                                                                                  \
+     : (j) == 7  ? x7                                                                                                  \
+     : (j) == 8  ? x8                                                                                                  \
+     : (j) == 9  ? x9                                                                                                  \
+     : (j) == 10 ? x10                                                                                                 \
+     : (j) == 11 ? x11                                                                                                 \
+     : (j) == 12 ? x12                                                                                                 \
+     : (j) == 13 ? x13                                                                                                 \
+     : (j) == 14 ? x14                                                                                                 \
+     : (j) == 15 ? x15                                                                                                 \
+                 : x16)
+#define DW_LOAD(j)                                                                                                     \
+    ts_vec x##j = ts_zero();                                                                                           \
+    if (j <= (outputs - 1) * stride + kw - 1) {                                                                        \
+        if (inside || (uint32_t)(left + j) < (uint32_t)s->w)                                                           \
+            x##j = ts_load(row + offset);                                                                              \
+        offset += pixel;                                                                                               \
     }
-#define DW_ADD(o) if (outputs > o && kw > tap) a##o = ts_fma(DW_WEIGHT(tap), DW_INPUT(o * stride + tap), a##o);
-#define DW_ANY(o)                                                                                     \
-    if (outputs > o && (uint32_t)(ix + o * step) < (uint32_t)s->w) {                                  \
-        const float *at = row + (ix + o * step) * x_pixel;                                            \
-        a##o = ts_fma(w0, part ? ts_load_part(at, d->lanes) : ts_load(at), a##o);                     \
+#define DW_ADD(o)                                                                                                      \
+    if (outputs > o && kw > tap)                                                                                       \
+        a##o = ts_fma(DW_WEIGHT(tap), DW_INPUT(o * stride + tap), a##o);
+#define DW_ANY(o)                                                                                                      \
+    if (outputs > o && (uint32_t)(ix + o * step) < (uint32_t)s->w) {                                                   \
+        const float *at = row + (ix + o * step) * x_pixel;                                                             \
+        a##o = ts_fma(w0, part ? ts_load_part(at, d->lanes) : ts_load(at), a##o);                                      \
     }
-#define DW_KEEP(o) if (outputs > o) ts_store(lanes + o * TS_VL, ts_clamp_vec(a##o, d->lo, d->hi));
-#define DW_PUT(o) if (outputs > o) ts_store(to + o * d->y_pixel, ts_clamp_vec(a##o, d->lo, d->hi));
+#define DW_KEEP(o)                                                                                                     \
+    if (outputs > o)                                                                                                   \
+        ts_store(lanes + o * TS_VL, ts_clamp_vec(a##o, d->lo, d->hi));
+#define DW_PUT(o)                                                                                                      \
+    if (outputs > o)                                                                                                   \
+        ts_store(to + o * d->y_pixel, ts_clamp_vec(a##o, d->lo, d->hi));
 
 /* Outputs ox .. ox + outputs - 1 of row oy. outputs, kw, stride, inside and part are literals; kw = 0: any kernel and
  * stride. inside: no column is outside the image. part: only d->lanes channels exist in memory. */
@@ -81,11 +101,26 @@ TS_INLINE void dw_tile(const int outputs, const int kw, const int stride, const 
             TS_OPAQUE(pixel);
             DW_COLUMNS(DW_LOAD)
             /* Tap by tap: neighbouring products go to different sums. */
-            { enum { tap = 0 }; DW_EACH(DW_ADD) }
-            { enum { tap = 1 }; DW_EACH(DW_ADD) }
-            { enum { tap = 2 }; DW_EACH(DW_ADD) }
-            { enum { tap = 3 }; DW_EACH(DW_ADD) }
-            { enum { tap = 4 }; DW_EACH(DW_ADD) }
+            {
+                enum { tap = 0 };
+                DW_EACH(DW_ADD)
+            }
+            {
+                enum { tap = 1 };
+                DW_EACH(DW_ADD)
+            }
+            {
+                enum { tap = 2 };
+                DW_EACH(DW_ADD)
+            }
+            {
+                enum { tap = 3 };
+                DW_EACH(DW_ADD)
+            }
+            {
+                enum { tap = 4 };
+                DW_EACH(DW_ADD)
+            }
         } else {
             for (int32_t t = 0; t < s->kw; t++, w += d->w_tap) {
                 const int32_t ix = left + t * s->dilation_w;
@@ -104,26 +139,26 @@ TS_INLINE void dw_tile(const int outputs, const int kw, const int stride, const 
     }
 }
 
-#define DW_TILES(outputs, kw, stride, part)                                                           \
-    for (int32_t next = 0; next < ow; next += outputs) {                                              \
-        const int32_t ox = next + outputs <= ow ? next : ow - outputs, left = ox * stride - d->s->pad_l; \
-        if (kw && left >= 0 && left + (outputs - 1) * stride + kw <= d->s->w)                         \
-            dw_tile(outputs, kw, stride, 1, part, d, oy, ox);                                         \
-        else                                                                                          \
-            dw_tile(outputs, kw, stride, 0, part, d, oy, ox);                                         \
+#define DW_TILES(outputs, kw, stride, part)                                                                            \
+    for (int32_t next = 0; next < ow; next += outputs) {                                                               \
+        const int32_t ox = next + outputs <= ow ? next : ow - outputs, left = ox * stride - d->s->pad_l;               \
+        if (kw && left >= 0 && left + (outputs - 1) * stride + kw <= d->s->w)                                          \
+            dw_tile(outputs, kw, stride, 1, part, d, oy, ox);                                                          \
+        else                                                                                                           \
+            dw_tile(outputs, kw, stride, 0, part, d, oy, ox);                                                          \
     }
 
-#define DW_ROW(kw, stride)                                                                            \
-    TS_ONCE void dw_row_##kw##_##stride(const struct dw *d, int32_t oy)                               \
-    {                                                                                                 \
-        const int32_t ow = d->s->ow;                                                                  \
-        if (ow >= DW_OUTPUTS) {                                                                       \
-            DW_TILES(DW_OUTPUTS, kw, stride, 0)                                                       \
-        } else if (ow >= DW_FEW) {                                                                    \
-            DW_TILES(DW_FEW, kw, stride, 0)                                                           \
-        } else {                                                                                      \
-            DW_TILES(1, kw, stride, 0)                                                                \
-        }                                                                                             \
+#define DW_ROW(kw, stride)                                                                                             \
+    TS_ONCE void dw_row_##kw##_##stride(const struct dw *d, int32_t oy)                                                \
+    {                                                                                                                  \
+        const int32_t ow = d->s->ow;                                                                                   \
+        if (ow >= DW_OUTPUTS) {                                                                                        \
+            DW_TILES(DW_OUTPUTS, kw, stride, 0)                                                                        \
+        } else if (ow >= DW_FEW) {                                                                                     \
+            DW_TILES(DW_FEW, kw, stride, 0)                                                                            \
+        } else {                                                                                                       \
+            DW_TILES(1, kw, stride, 0)                                                                                 \
+        }                                                                                                              \
     }
 
 DW_ROW(0, 0)

@@ -1,4 +1,4 @@
-"""Direct convolution: the blocked tiles, the planar form for chw, and the plain loops every other routine is held to."""
+"""Direct convolution: the blocked tiles, the planar form for chw, and the plain loops as a baseline."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ _PLANAR = ("t12", "full")
 
 @functools.cache
 def filter_transform(m: int, r: int) -> npt.NDArray[np.float64]:
-    """G, [a][r]: row i is (1, p_i, p_i^2, ...) / prod of (p_i - p_k) over the other finite points; the last is infinity."""
+    """G, [a][r]: row i is (1, p_i, p_i^2, ...) over the product of (p_i - p_k), other finite points; last: infinity."""
     points = [0.0] + [sign * p for p in PAIRS[m + r - 1] for sign in (1, -1)]
     rows = [
         [p**j / np.prod([p - q for k, q in enumerate(points) if k != i]) for j in range(r)]

@@ -75,8 +75,7 @@ static inline void ts_conv_steps(struct ts_tile_conv *t)
     const int32_t steps = t->kh * t->kw * t->channels;
     t->steps = 0;
     if (TS_MODE != TS_ALL_TAPS || t->channels > TS_FEW_CHANNELS || t->dilation_h > TS_FEW_CHANNELS ||
-        t->dilation_w > TS_FEW_CHANNELS ||
-        t->kh * t->kw > TS_STEPS_MAX || steps > TS_STEPS_MAX ||
+        t->dilation_w > TS_FEW_CHANNELS || t->kh * t->kw > TS_STEPS_MAX || steps > TS_STEPS_MAX ||
         t->x_first + t->channels > t->x_block)
         return;
     for (int32_t r = 0; r < t->kh; r++)
@@ -145,7 +144,7 @@ struct ts_direct_group {
     const float *weights, *bias;
     float *y;
     int32_t g, blocks, panels;
-    ptrdiff_t k;          /* weights per output channel */
+    ptrdiff_t k; /* weights per output channel */
 };
 
 /* Panels first .. last - 1 of the group on one tile of output pixels. */
@@ -160,7 +159,8 @@ TS_INLINE void ts_direct_panels(const int mr, struct ts_conv_region *region, int
         const int32_t nb = ts_panel_blocks(d->blocks, d->panels, i);
         const int32_t m = ts_panel_start(d->blocks, d->panels, i) * TS_BLOCK;
         float *to = ts_conv_output(t, s, d->y, out, d->g, m);
-        ts_tile_panel(TS_NB, mr, TS_MODE, nb, t, &px, d->weights + m * d->k, d->bias ? d->bias + m : NULL, 0, mg - m, to);
+        ts_tile_panel(TS_NB, mr, TS_MODE, nb, t, &px, d->weights + m * d->k, d->bias ? d->bias + m : NULL, 0, mg - m,
+                      to);
     }
 }
 
@@ -191,8 +191,8 @@ TS_ONCE void ts_direct(const struct ts_shape *s, const float *x, const float *we
     t.hi = s->hi;
     const int32_t mg = s->m / s->group;
     const int32_t blocks = (mg + TS_BLOCK - 1) / TS_BLOCK;
-    struct ts_direct_group d = {weights, bias, y, 0, blocks, ts_panels(blocks, TS_NB),
-                                (ptrdiff_t)s->kh * s->kw * (s->c / s->group)};
+    struct ts_direct_group d = {
+        weights, bias, y, 0, blocks, ts_panels(blocks, TS_NB), (ptrdiff_t)s->kh * s->kw * (s->c / s->group)};
     const ptrdiff_t group_elems = d.k * blocks * TS_BLOCK;
     const int32_t together = group_elems <= TS_WEIGHTS_IN_CACHE / (ptrdiff_t)sizeof(float) ? d.panels : 1;
     for (; d.g < s->group; d.g++) {
@@ -209,10 +209,10 @@ TS_ONCE void ts_direct(const struct ts_shape *s, const float *x, const float *we
             int32_t top, bottom, left, right;
             ts_window_inside(s->h, s->oh, s->stride_h, s->pad_t, (s->kh - 1) * s->dilation_h, &top, &bottom);
             ts_window_inside(s->w, s->ow, s->stride_w, s->pad_l, (s->kw - 1) * s->dilation_w, &left, &right);
-            const struct ts_conv_region regions[] = {
-                ts_conv_rows(0, top, 0, s->ow), ts_conv_rows(top, bottom, 0, left),
-                ts_conv_rows(top, bottom, left, right), ts_conv_rows(top, bottom, right, s->ow),
-                ts_conv_rows(bottom, s->oh, 0, s->ow)};
+            const struct ts_conv_region regions[] = {ts_conv_rows(0, top, 0, s->ow), ts_conv_rows(top, bottom, 0, left),
+                                                     ts_conv_rows(top, bottom, left, right),
+                                                     ts_conv_rows(top, bottom, right, s->ow),
+                                                     ts_conv_rows(bottom, s->oh, 0, s->ow)};
             for (size_t n = 0; n < sizeof regions / sizeof regions[0]; n++)
                 ts_direct_region(regions[n], i, i + together, s, &t, &d, out);
         }
@@ -223,11 +223,11 @@ TS_ONCE void ts_direct(const struct ts_shape *s, const float *x, const float *we
     ts_conv_zero_tail(&t, s, y);
 }
 
-#define TS_DIRECT(name, in, out)                                                                      \
-    TS_ROUTINE(name)                                                                                  \
-    {                                                                                                 \
-        (void)workspace;                                                                              \
-        ts_direct(s, x[0], weights, bias, y, in, out);                                                \
+#define TS_DIRECT(name, in, out)                                                                                       \
+    TS_ROUTINE(name)                                                                                                   \
+    {                                                                                                                  \
+        (void)workspace;                                                                                               \
+        ts_direct(s, x[0], weights, bias, y, in, out);                                                                 \
     }
 
 #endif

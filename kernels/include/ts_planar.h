@@ -31,17 +31,20 @@ TS_INLINE void ts_planar_line(const struct ts_shape *s, const float *row, int32_
             line[p][i] = ix >= 0 && ix < s->w ? row[ix] : 0.0f;
 }
 
-#define TS_PLANAR_START(k)                                                                            \
-    const float *p##k = weights + (mr > k ? (k < count ? k : count - 1) : 0) * k_elems;               \
-    ts_vec a##k##_0 = ts_splat(bias && mr > k ? bias[k < count ? k : count - 1] : 0.0f);              \
+#define TS_PLANAR_START(k)                                                                                             \
+    const float *p##k = weights + (mr > k ? (k < count ? k : count - 1) : 0) * k_elems;                                \
+    ts_vec a##k##_0 = ts_splat(bias && mr > k ? bias[k < count ? k : count - 1] : 0.0f);                               \
     ts_vec a##k##_1 = a##k##_0, a##k##_2 = a##k##_0, a##k##_3 = a##k##_0;
-#define TS_PLANAR_STORE(k)                                                                            \
-    if (mr > k) {                                                                                     \
-        float *to = out + k * step;                                                                   \
-        ts_store(to, ts_clamp_vec(a##k##_0, lo, hi));                                                 \
-        if (nv > 1) ts_store(to + 1 * TS_VL, ts_clamp_vec(a##k##_1, lo, hi));                         \
-        if (nv > 2) ts_store(to + 2 * TS_VL, ts_clamp_vec(a##k##_2, lo, hi));                         \
-        if (nv > 3) ts_store(to + 3 * TS_VL, ts_clamp_vec(a##k##_3, lo, hi));                         \
+#define TS_PLANAR_STORE(k)                                                                                             \
+    if (mr > k) {                                                                                                      \
+        float *to = out + k * step;                                                                                    \
+        ts_store(to, ts_clamp_vec(a##k##_0, lo, hi));                                                                  \
+        if (nv > 1)                                                                                                    \
+            ts_store(to + 1 * TS_VL, ts_clamp_vec(a##k##_1, lo, hi));                                                  \
+        if (nv > 2)                                                                                                    \
+            ts_store(to + 2 * TS_VL, ts_clamp_vec(a##k##_2, lo, hi));                                                  \
+        if (nv > 3)                                                                                                    \
+            ts_store(to + 3 * TS_VL, ts_clamp_vec(a##k##_3, lo, hi));                                                  \
     }
 
 /* The first `columns` of each of `count` rows of lanes. */
@@ -54,8 +57,9 @@ TS_ONCE void ts_planar_store_part(const float *lanes, ptrdiff_t step, float *y, 
 
 /* `count` <= mr output channels at `columns` <= nv * TS_VL columns from (oy, ox). x is the group's first channel;
  * weights, bias and y those of the first output channel, y at (oy, ox). */
-TS_INLINE void ts_planar_tile(const int nv, const int mr, const struct ts_shape *s, const float *x, const float *weights,
-                              const float *bias, float *y, int32_t oy, int32_t ox, int32_t count, int32_t columns)
+TS_INLINE void ts_planar_tile(const int nv, const int mr, const struct ts_shape *s, const float *x,
+                              const float *weights, const float *bias, float *y, int32_t oy, int32_t ox, int32_t count,
+                              int32_t columns)
 {
     const int32_t cg = s->c / s->group;
     const ptrdiff_t k_elems = (ptrdiff_t)cg * s->kh * s->kw, area = (ptrdiff_t)s->oh * s->ow;

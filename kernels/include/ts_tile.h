@@ -16,10 +16,10 @@
 
 #include "ts_vec.h"
 
-#define TS_BLOCK 16          /* output channels per packed block, on every target */
+#define TS_BLOCK 16 /* output channels per packed block, on every target */
 #define TS_TILE_PIXELS_MAX 12
-#define TS_RUN 32            /* channels per run of a pixel outside the image */
-#define TS_STEPS_MAX 384     /* 11 x 11 taps of 3 channels fit */
+#define TS_RUN 32        /* channels per run of a pixel outside the image */
+#define TS_STEPS_MAX 384 /* 11 x 11 taps of 3 channels fit */
 
 /* Vectors of one tile of mr pixels: with mr accumulators each, the weights and a broadcast they fill the registers
  * (32 on AVX-512 and AArch64, 16 on AVX, SSE and ARMv7; scalar targets have 32 or run from memory anyway). */
@@ -35,24 +35,24 @@ enum { TS_PRODUCT = -1, TS_ONE_TAP = 0, TS_ALL_TAPS = 1 };
 
 /* What stays the same from tile to tile of one group of one call. All strides in floats. */
 struct ts_tile_conv {
-    const float *x;       /* pixel (0, 0) of the block that holds the group's first channel */
-    ptrdiff_t x_pixel;    /* to the next pixel of a row */
-    ptrdiff_t x_row;      /* to the next row */
-    ptrdiff_t x_channel;  /* to the next channel of a block */
-    ptrdiff_t x_next;     /* to the next block of channels */
-    int32_t x_block;      /* channels per block */
-    int32_t x_first;      /* position of the first channel in its block */
-    int32_t channels;     /* input channels to sum over */
+    const float *x;      /* pixel (0, 0) of the block that holds the group's first channel */
+    ptrdiff_t x_pixel;   /* to the next pixel of a row */
+    ptrdiff_t x_row;     /* to the next row */
+    ptrdiff_t x_channel; /* to the next channel of a block */
+    ptrdiff_t x_next;    /* to the next block of channels */
+    int32_t x_block;     /* channels per block */
+    int32_t x_first;     /* position of the first channel in its block */
+    int32_t channels;    /* input channels to sum over */
     int32_t h, w, kh, kw, dilation_h, dilation_w;
-    ptrdiff_t y_pixel;    /* to the next output pixel, rows included */
-    ptrdiff_t y_block;    /* to the next 16 output channels */
-    int32_t y_fill;       /* 1: channels past the last are stored as zero, 0: they are not stored */
-    int32_t y_scatter;    /* 1: the group does not start on a block of y; y is pixel (0, 0) of channel 0 */
-    int32_t y_first;      /* y_scatter: the output channel a panel starts with */
+    ptrdiff_t y_pixel; /* to the next output pixel, rows included */
+    ptrdiff_t y_block; /* to the next 16 output channels */
+    int32_t y_fill;    /* 1: channels past the last are stored as zero, 0: they are not stored */
+    int32_t y_scatter; /* 1: the group does not start on a block of y; y is pixel (0, 0) of channel 0 */
+    int32_t y_first;   /* y_scatter: the output channel a panel starts with */
     float lo, hi;
-    int32_t steps;        /* few channels: entries of the table that replaces the loops over taps and channels; else 0 */
-    int32_t step_at[TS_STEPS_MAX];                       /* tap and channel as an offset into x */
-    int16_t step_y[TS_STEPS_MAX], step_x[TS_STEPS_MAX];  /* rows and columns from the window's corner */
+    int32_t steps; /* few channels: entries of the table that replaces the loops over taps and channels; else 0 */
+    int32_t step_at[TS_STEPS_MAX];                      /* tap and channel as an offset into x */
+    int16_t step_y[TS_STEPS_MAX], step_x[TS_STEPS_MAX]; /* rows and columns from the window's corner */
 };
 
 /* The pixels of one tile: pixel k reads x + at[k] + tap, its window's corner is at (iy[k], ix[k]) of the image, it is
@@ -60,8 +60,8 @@ struct ts_tile_conv {
 struct ts_tile_pixels {
     ptrdiff_t at[TS_TILE_PIXELS_MAX], to[TS_TILE_PIXELS_MAX];
     int32_t iy[TS_TILE_PIXELS_MAX], ix[TS_TILE_PIXELS_MAX];
-    int32_t count;        /* pixels to store; the others repeat the last one */
-    int32_t inside;       /* every tap of every pixel lies in the image */
+    int32_t count;  /* pixels to store; the others repeat the last one */
+    int32_t inside; /* every tap of every pixel lies in the image */
 };
 
 static const float ts_zeros[TS_RUN] = {0};
@@ -104,8 +104,8 @@ TS_INLINE void ts_tile_border(int32_t mr, int table, const struct ts_tile_conv *
     TS_OPAQUE(mr); /* the border is rare: one loop, not a copy per pixel */
     for (int32_t k = 0; k < mr; k++) {
         if (!table) {
-            const int in = ((uint32_t)(px->iy[k] + down) < (uint32_t)t->h) &
-                           ((uint32_t)(px->ix[k] + right) < (uint32_t)t->w);
+            const int in =
+                ((uint32_t)(px->iy[k] + down) < (uint32_t)t->h) & ((uint32_t)(px->ix[k] + right) < (uint32_t)t->w);
             at[k] = in ? base + (px->at[k] + tap) : ts_zeros;
             if (t->x_channel == 1)
                 continue;
@@ -123,52 +123,69 @@ TS_INLINE void ts_tile_border(int32_t mr, int table, const struct ts_tile_conv *
     }
 }
 
-/* Up to TS_BLOCK of the `left` biases, zero where there are none. */
-TS_ONCE void ts_tile_bias_part(const float *bias, int32_t left, float *lanes)
+/* bias[first], bias[first + 1] ... below `channels`, zero where there are none. */
+TS_ONCE void ts_tile_bias_part(const float *bias, int32_t first, int32_t channels, float *lanes)
 {
     for (int32_t i = 0; i < TS_BLOCK; i++)
-        lanes[i] = bias && i < left ? bias[i] : 0.0f;
+        lanes[i] = bias && first + i < channels ? bias[first + i] : 0.0f;
 }
 
-TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t left)
+/* Biases of vector v of a tile that starts at bias[0] and has `channels` channels. */
+TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t v, int32_t channels)
 {
     float lanes[TS_BLOCK];
-    if (bias && left >= TS_VL)
-        return ts_load(bias);
-    ts_tile_bias_part(bias, left, lanes);
+    if (bias && channels >= (v + 1) * TS_VL)
+        return ts_load(bias + v * TS_VL);
+    ts_tile_bias_part(bias, v * TS_VL, channels, lanes);
     return ts_load(lanes);
 }
 
 /* The pointers are opaque because gcc, seeing them, keeps their differences in vector registers and adds them up before
  * every load. */
 #define TS_PIXELS(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11)
-#define TS_DECLARE(k) ts_vec a##k##_0 = b0, a##k##_1 = b1, a##k##_2 = b2, a##k##_3 = b3; const float *p##k = t->x;
-#define TS_POINT_AT(k) if (mr > k) { p##k = base + (px->at[k] + tap); TS_OPAQUE(p##k); }
-#define TS_POINT(k) if (mr > k) { p##k = at[k]; TS_OPAQUE(p##k); }
-#define TS_FMA(k)                                                                                     \
-    if (mr > k) {                                                                                     \
-        const ts_vec b = ts_splat(p##k[i]);                                                           \
-        a##k##_0 = ts_fma(w0, b, a##k##_0);                                                           \
-        if (nv > 1) a##k##_1 = ts_fma(w1, b, a##k##_1);                                               \
-        if (nv > 2) a##k##_2 = ts_fma(w2, b, a##k##_2);                                               \
-        if (nv > 3) a##k##_3 = ts_fma(w3, b, a##k##_3);                                               \
+#define TS_DECLARE(k)                                                                                                  \
+    ts_vec a##k##_0 = b0, a##k##_1 = b1, a##k##_2 = b2, a##k##_3 = b3;                                                 \
+    const float *p##k = t->x;
+#define TS_POINT_AT(k)                                                                                                 \
+    if (mr > k) {                                                                                                      \
+        p##k = base + (px->at[k] + tap);                                                                               \
+        TS_OPAQUE(p##k);                                                                                               \
     }
-#define TS_STEP                                                                                       \
-    {                                                                                                 \
-        const ts_vec w0 = ts_load(weights);                                                           \
-        const ts_vec w1 = nv > 1 ? ts_load(weights + 1 * TS_VL) : w0;                                 \
-        const ts_vec w2 = nv > 2 ? ts_load(weights + 2 * TS_VL) : w0;                                 \
-        const ts_vec w3 = nv > 3 ? ts_load(weights + 3 * TS_VL) : w0;                                 \
-        TS_PIXELS(TS_FMA)                                                                             \
+#define TS_POINT(k)                                                                                                    \
+    if (mr > k) {                                                                                                      \
+        p##k = at[k];                                                                                                  \
+        TS_OPAQUE(p##k);                                                                                               \
+    }
+#define TS_FMA(k)                                                                                                      \
+    if (mr > k) {                                                                                                      \
+        const ts_vec b = ts_splat(p##k[i]);                                                                            \
+        a##k##_0 = ts_fma(w0, b, a##k##_0);                                                                            \
+        if (nv > 1)                                                                                                    \
+            a##k##_1 = ts_fma(w1, b, a##k##_1);                                                                        \
+        if (nv > 2)                                                                                                    \
+            a##k##_2 = ts_fma(w2, b, a##k##_2);                                                                        \
+        if (nv > 3)                                                                                                    \
+            a##k##_3 = ts_fma(w3, b, a##k##_3);                                                                        \
+    }
+#define TS_STEP                                                                                                        \
+    {                                                                                                                  \
+        const ts_vec w0 = ts_load(weights);                                                                            \
+        const ts_vec w1 = nv > 1 ? ts_load(weights + 1 * TS_VL) : w0;                                                  \
+        const ts_vec w2 = nv > 2 ? ts_load(weights + 2 * TS_VL) : w0;                                                  \
+        const ts_vec w3 = nv > 3 ? ts_load(weights + 3 * TS_VL) : w0;                                                  \
+        TS_PIXELS(TS_FMA)                                                                                              \
     }
 #define TS_FINISH(v) (mode == TS_PRODUCT ? (v) : ts_clamp_vec(v, lo, hi))
-#define TS_PUT(k)                                                                                     \
-    if (mr > k) {                                                                                     \
-        float *to = out + TS_PUT_AT(k);                                                               \
-        ts_store(to, TS_FINISH(a##k##_0));                                                 \
-        if (nv > 1) ts_store(to + 1 * next, TS_FINISH(a##k##_1));                          \
-        if (nv > 2) ts_store(to + 2 * next, TS_FINISH(a##k##_2));                          \
-        if (nv > 3) ts_store(to + 3 * next, TS_FINISH(a##k##_3));                          \
+#define TS_PUT(k)                                                                                                      \
+    if (mr > k) {                                                                                                      \
+        float *to = out + TS_PUT_AT(k);                                                                                \
+        ts_store(to, TS_FINISH(a##k##_0));                                                                             \
+        if (nv > 1)                                                                                                    \
+            ts_store(to + 1 * next, TS_FINISH(a##k##_1));                                                              \
+        if (nv > 2)                                                                                                    \
+            ts_store(to + 2 * next, TS_FINISH(a##k##_2));                                                              \
+        if (nv > 3)                                                                                                    \
+            ts_store(to + 3 * next, TS_FINISH(a##k##_3));                                                              \
     }
 
 /* One tile. weights and bias start at output channel `first` of the panel, of which `channels` exist; w_step is the
@@ -179,10 +196,11 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int mode, const struct 
                        int32_t first, int32_t channels, float *y)
 {
     const int taps = mode == TS_ALL_TAPS;
-    const ts_vec b0 = mode == TS_PRODUCT ? ts_zero() : ts_tile_bias(bias, channels);
-    const ts_vec b1 = nv > 1 && mode != TS_PRODUCT ? ts_tile_bias(bias + (bias ? TS_VL : 0), channels - TS_VL) : b0;
-    const ts_vec b2 = nv > 2 && mode != TS_PRODUCT ? ts_tile_bias(bias + (bias ? 2 * TS_VL : 0), channels - 2 * TS_VL) : b0;
-    const ts_vec b3 = nv > 3 && mode != TS_PRODUCT ? ts_tile_bias(bias + (bias ? 3 * TS_VL : 0), channels - 3 * TS_VL) : b0;
+    const int biased = mode != TS_PRODUCT;
+    const ts_vec b0 = biased ? ts_tile_bias(bias, 0, channels) : ts_zero();
+    const ts_vec b1 = biased && nv > 1 ? ts_tile_bias(bias, 1, channels) : b0;
+    const ts_vec b2 = biased && nv > 2 ? ts_tile_bias(bias, 2, channels) : b0;
+    const ts_vec b3 = biased && nv > 3 ? ts_tile_bias(bias, 3, channels) : b0;
     TS_PIXELS(TS_DECLARE)
     float patch[TS_TILE_PIXELS_MAX * TS_RUN]; /* the channels of a tap, when some pixel is outside and x is planar */
 

@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-/* Output coordinates [*first, *end) of `out` whose windows lie inside n input coordinates. reach = (k - 1) * dilation. */
+/* Output coordinates [*first, *end) of `out` whose windows lie inside n input coordinates. reach = (k - 1) * dilation.
+ */
 static inline void ts_window_inside(int32_t n, int32_t out, int32_t stride, int32_t pad, int32_t reach, int32_t *first,
                                     int32_t *end)
 {

@@ -40,7 +40,7 @@
 
 struct ts_wino {
     const struct ts_shape *s;
-    struct ts_tile_conv t;      /* strides of x and y */
+    struct ts_tile_conv t; /* strides of x and y */
     int32_t in_planar, out_planar, tiles, tiles_x;
     ptrdiff_t v_plane, m_plane;
     const float *bias;
@@ -111,21 +111,21 @@ TS_INLINE void ts_wino_at(const float *d, ptrdiff_t step, float *y, ptrdiff_t to
     const ts_vec even_r = ts_zero(), odd_r = ts_zero();
 #endif
     float pj = 1.0f, qj = 1.0f, rj = 1.0f;
-#define TS_POWER(j)                                                                                   \
-    if (TS_WM > j) {                                                                                  \
-        ts_vec sum = ts_splat(pj) * (j % 2 ? odd_p : even_p);                                         \
-        if (TS_WA >= 6)                                                                               \
-            sum = ts_fma(ts_splat(qj), j % 2 ? odd_q : even_q, sum);                                  \
-        if (TS_WA >= 8)                                                                               \
-            sum = ts_fma(ts_splat(rj), j % 2 ? odd_r : even_r, sum);                                  \
-        if (j == 0)                                                                                   \
-            sum = sum + zero;                                                                         \
-        if (j == TS_WM - 1)                                                                           \
-            sum = sum + last;                                                                         \
-        ts_store(y + j * to, sum);                                                                    \
-        pj *= TS_P1;                                                                                  \
-        qj *= TS_P2;                                                                                  \
-        rj *= TS_P3;                                                                                  \
+#define TS_POWER(j)                                                                                                    \
+    if (TS_WM > j) {                                                                                                   \
+        ts_vec sum = ts_splat(pj) * (j % 2 ? odd_p : even_p);                                                          \
+        if (TS_WA >= 6)                                                                                                \
+            sum = ts_fma(ts_splat(qj), j % 2 ? odd_q : even_q, sum);                                                   \
+        if (TS_WA >= 8)                                                                                                \
+            sum = ts_fma(ts_splat(rj), j % 2 ? odd_r : even_r, sum);                                                   \
+        if (j == 0)                                                                                                    \
+            sum = sum + zero;                                                                                          \
+        if (j == TS_WM - 1)                                                                                            \
+            sum = sum + last;                                                                                          \
+        ts_store(y + j * to, sum);                                                                                     \
+        pj *= TS_P1;                                                                                                   \
+        qj *= TS_P2;                                                                                                   \
+        rj *= TS_P3;                                                                                                   \
     }
     TS_POWER(0) TS_POWER(1) TS_POWER(2) TS_POWER(3) TS_POWER(4) TS_POWER(5)
 #undef TS_POWER
@@ -196,7 +196,8 @@ TS_INLINE void ts_wino_store(const struct ts_wino *g, int32_t m, int32_t n, int3
             g->y[(m + lane) * area + pixel] = lanes[lane];
         return;
     }
-    float *to = g->out == TS_HWC ? g->y + pixel * g->s->m + m : g->y + (m / TS_BLOCK * area + pixel) * TS_BLOCK + m % TS_BLOCK;
+    float *to =
+        g->out == TS_HWC ? g->y + pixel * g->s->m + m : g->y + (m / TS_BLOCK * area + pixel) * TS_BLOCK + m % TS_BLOCK;
     if (n >= TS_VL) {
         ts_store(to, value);
         return;
@@ -221,7 +222,7 @@ TS_ONCE void ts_wino_output(const struct ts_wino *g, int32_t tile, int32_t slot,
         if (n <= 0 && g->out != TS_CHW16C)
             break;
         const float *from = g->m + (ptrdiff_t)slot * nb * TS_BLOCK + lane;
-        const ts_vec bias = ts_tile_bias(g->bias ? g->bias + m + lane : NULL, n);
+        const ts_vec bias = ts_tile_bias(g->bias ? g->bias + m + lane : NULL, 0, n);
         for (int32_t j = 0; j < TS_WA; j++)
             ts_wino_at(from + j * g->m_plane, TS_WA * g->m_plane, half + j * TS_VL, TS_WA * TS_VL);
         for (int32_t i = 0; i < rows; i++) {
@@ -234,7 +235,8 @@ TS_ONCE void ts_wino_output(const struct ts_wino *g, int32_t tile, int32_t slot,
 }
 
 /* Tiles k .. k + mr - 1 of the block through all a*a products of a panel. */
-TS_INLINE void ts_wino_rows(const int mr, const struct ts_wino *g, int32_t k, int32_t count, int32_t nb, const float *weights)
+TS_INLINE void ts_wino_rows(const int mr, const struct ts_wino *g, int32_t k, int32_t count, int32_t nb,
+                            const float *weights)
 {
     struct ts_tile_conv t;
     struct ts_tile_pixels px;
@@ -259,8 +261,6 @@ TS_INLINE void ts_wino_rows(const int mr, const struct ts_wino *g, int32_t k, in
         weights += (ptrdiff_t)t.channels * nb * TS_BLOCK;
     }
 }
-
-
 
 /* One block of tiles: V once, then for each panel its products and outputs. */
 static void ts_wino_block(const struct ts_wino *g, const float *weights, int32_t first, int32_t tiles)
@@ -313,10 +313,10 @@ TS_ONCE void ts_winograd(const struct ts_shape *s, const float *x, const float *
     }
 }
 
-#define TS_WINOGRAD(name, in, out, block_tiles)                                                       \
-    TS_ROUTINE(name)                                                                                  \
-    {                                                                                                 \
-        ts_winograd(s, x[0], weights, bias, y, workspace, in, out, block_tiles);                      \
+#define TS_WINOGRAD(name, in, out, block_tiles)                                                                        \
+    TS_ROUTINE(name)                                                                                                   \
+    {                                                                                                                  \
+        ts_winograd(s, x[0], weights, bias, y, workspace, in, out, block_tiles);                                       \
     }
 
 #endif
