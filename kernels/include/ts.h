@@ -14,7 +14,8 @@
  *   workspace  exactly the declared number of floats, contents undefined before and after; NULL if none
  *
  * No routine allocates, keeps state, or touches anything but y and workspace. Pointers need only the
- * alignment of float. Input, output and workspace do not overlap unless the declaration says in_place.
+ * alignment of float. In a blocked layout the padding channels of every tensor are zero: a routine may rely on it and
+ * keeps it (ts_blocks.h). Input, output and workspace do not overlap unless the declaration says in_place.
  */
 #ifndef TS_H
 #define TS_H
@@ -33,22 +34,22 @@ struct ts_shape {
     int32_t pad_t, pad_l, pad_b, pad_r;
     int32_t dilation_h, dilation_w;
     int32_t group;
-    int32_t axis;              /* 0 = c, 1 = h, 2 = w */
+    int32_t axis; /* 0 = c, 1 = h, 2 = w */
     int32_t count_include_pad;
     int32_t n_in;
     const int32_t *parts;      /* concat: extent of each input along axis; NULL otherwise */
     int32_t start[3], step[3]; /* slice, pad: (c, h, w) */
     int32_t perm[3];
-    float lo, hi;              /* clamp of every output; -INFINITY, INFINITY for none */
+    float lo, hi; /* clamp of every output; -INFINITY, INFINITY for none */
     float alpha, beta, gamma;
 };
 
-typedef void ts_routine(const struct ts_shape *s, const float *const *x, const float *weights,
-                        const float *bias, float *y, float *workspace);
+typedef void ts_routine(const struct ts_shape *s, const float *const *x, const float *weights, const float *bias,
+                        float *y, float *workspace);
 
-#define TS_ROUTINE(name)                                                                              \
-    void TS_SYMBOL(name)(const struct ts_shape *s, const float *const *x, const float *weights,      \
-                         const float *bias, float *y, float *workspace)
+#define TS_ROUTINE(name)                                                                                               \
+    void TS_SYMBOL(name)(const struct ts_shape *s, const float *const *x, const float *weights, const float *bias,     \
+                         float *y, float *workspace)
 
 static inline float ts_clamp(float v, float lo, float hi)
 {
