@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Single calls timed with cold weights and a warm arena, and what one core can do at best.
+ */
+#ifndef HARNESS_TIME_H
+#define HARNESS_TIME_H
+
+#include <sys/mman.h>
+#include <time.h>
+
+#include "harness_request.h"
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* What two readings of the clock cost with nothing in between: the median of many pairs. */
+static int64_t timer_overhead_ns(void)
+{
+    enum { PAIRS = 2001, LONGEST_NS = 2000 };
+    static int32_t count[LONGEST_NS];
+    static int64_t known = -1;
+    if (known < 0) {
+        for (int i = 0; i < PAIRS; i++) {
+            int64_t start = now_ns(), ns = now_ns() - start;
+            count[ns < LONGEST_NS ? ns : LONGEST_NS - 1]++;
+        }
+        int32_t below = 0;
+        for (known = 0; below + count[known] <= PAIRS / 2; known++)
+            below += count[known];
+    }
+    return known;
+}
+
+/* Memory kept between requests and only ever grown, so that every page is present before anything is timed. */
+struct pool {
+    float *data;
+    size_t elems;
+};
+
+/* At least `elems` floats in [0.25, 0.75): no denormals, no zeros, nothing a routine could shortcut. Small pages only:
+ * a bundle's weights are constant data mapped from a file, and 2 MiB pages read a quarter faster (kernels.md, 5). */
+static float *pool_get(struct pool *p, size_t elems)
+{
+    if (elems > p->elems) {
+        if (p->data != NULL)
+            munmap(p->data, p->elems * sizeof(float));
+        elems += elems / 4;
+        void *memory = mmap(NULL, elems * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
+            fail("out of memory", "time");
+        madvise(memory, elems * sizeof(float), MADV_NOHUGEPAGE);
+        p->data = memory;
+        p->elems = elems;
+        uint32_t state = 12345;
+        for (size_t i = 0; i < elems; i++) {
+            state = state * 1664525u + 1013904223u;
+            p->data[i] = 0.25f + (float)(state >> 9) * (0.5f / 8388608.0f);
+        }
+    }
+    return p->data;
+}
+
+static volatile float sink;
+
+/* Read one float of every cache line. */
+static void touch(const float *data, size_t elems)
+{
+    float sum = 0.0f;
+    for (size_t i = 0; i < elems; i += 16)
+        sum += data[i];
+    sink = sum;
+}
+
+/* Write a buffer of that size, so that what was in the caches is not. */
+static void evict(float *data, size_t elems)
+{
+    for (size_t i = 0; i < elems; i += 16)
+        data[i] += 1.0f;
+}
+
+/* Between samples the caches are emptied, then output, workspace and last the inputs are touched: in a network the
+ * arena has just been used, and the previous routine has just written the inputs, while this routine's weights were
+ * last read one whole inference ago. */
+static void time_calls(const struct request *r)
+{
+    static struct pool x_pool, weights_pool, bias_pool, y_pool, workspace_pool, evict_pool;
+    const float *x[MAX_INPUTS];
+    size_t x_total = 0, offset = 0;
+    size_t evict_elems = (size_t)r->evict_bytes / sizeof(float);
+    size_t workspace_elems = r->workspace_bytes / sizeof(float);
+
+    for (int32_t i = 0; i < r->n_x; i++)
+        x_total += (r->x_elems[i] + 15) / 16 * 16;
+    const float *x_base = pool_get(&x_pool, x_total);
+    for (int32_t i = 0; i < r->n_x; i++) {
+        x[i] = x_base + offset;
+        offset += (r->x_elems[i] + 15) / 16 * 16;
+    }
+    const float *weights = r->weights_elems > 0 ? pool_get(&weights_pool, r->weights_elems) : NULL;
+    const float *bias = r->bias_elems > 0 ? pool_get(&bias_pool, r->bias_elems) : NULL;
+    float *y = pool_get(&y_pool, r->y_elems);
+    float *workspace = workspace_elems > 0 ? pool_get(&workspace_pool, workspace_elems) : NULL;
+    float *evicted = evict_elems > 0 ? pool_get(&evict_pool, evict_elems) : NULL;
+
+    int64_t overhead_ns = timer_overhead_ns();
+    int64_t *samples = malloc((size_t)r->samples * sizeof *samples);
+    int64_t taken = 0, begin_ns = now_ns();
+    if (samples == NULL)
+        fail("out of memory", "samples");
+    /* The first call also loads the code, so it is dropped, unless it alone spends half of the allowed time. */
+    for (bool first = true; taken < r->samples; first = false) {
+        evict(evicted, evict_elems);
+        touch(y, r->y_elems);
+        touch(workspace, workspace_elems);
+        touch(x_base, x_total);
+        int64_t start_ns = now_ns();
+        r->run(&r->shape, x, weights, bias, y, workspace);
+        int64_t end_ns = now_ns(), ns = end_ns - start_ns - overhead_ns;
+        if (!first || ns > r->max_ns / 2)
+            samples[taken++] = ns > 1 ? ns : 1;
+        if (taken > 0 && end_ns - begin_ns >= r->max_ns)
+            break;
+    }
+    printf("{\"samples_ns\": [");
+    for (int64_t i = 0; i < taken; i++)
+        printf("%s%lld", i > 0 ? ", " : "", (long long)samples[i]);
+    printf("], \"timer_overhead_ns\": %lld}\n", (long long)overhead_ns);
+    free(samples);
+}
+
+/* Twelve chains keep two pipes of latency 4 busy with room to spare, and fit 16 registers with their operands. */
+static double fma_gflops(void)
+{
+    enum { CHAINS = 12, ROUNDS = 2000000, REPEATS = 5 };
+    double best = 0.0;
+    for (int k = 0; k < REPEATS; k++) {
+        ts_vec acc[CHAINS], a = ts_splat(0.999f + sink * 0.0f), b = ts_splat(0.001f);
+        for (int i = 0; i < CHAINS; i++)
+            acc[i] = ts_splat((float)i);
+        int64_t start = now_ns();
+        for (int round = 0; round < ROUNDS; round++)
+            for (int i = 0; i < CHAINS; i++)
+                acc[i] = ts_fma(acc[i], a, b);
+        double ns = (double)(now_ns() - start);
+        float lanes[TS_VL];
+        for (int i = 1; i < CHAINS; i++)
+            acc[0] = acc[0] + acc[i];
+        ts_store(lanes, acc[0]);
+        sink = lanes[0];
+        double rate = 2.0 * TS_VL * CHAINS * (double)ROUNDS / ns;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+static double read_gb_per_s(size_t bytes)
+{
+    static struct pool pool;
+    const float *data = pool_get(&pool, bytes / sizeof(float));
+    size_t elems = bytes / sizeof(float) / (8 * TS_VL) * (8 * TS_VL);
+    int64_t total = (int64_t)1 << 30, rounds = total / (int64_t)bytes + 1;
+    double best = 0.0;
+    for (int k = 0; k < 3; k++) {
+        ts_vec acc[8];
+        for (int i = 0; i < 8; i++)
+            acc[i] = ts_zero();
+        int64_t start = now_ns();
+        for (int64_t round = 0; round < rounds; round++)
+            for (size_t at = 0; at < elems; at += 8 * TS_VL)
+                for (int i = 0; i < 8; i++)
+                    acc[i] = acc[i] + ts_load(data + at + i * TS_VL);
+        double ns = (double)(now_ns() - start);
+        float lanes[TS_VL];
+        for (int i = 1; i < 8; i++)
+            acc[0] = acc[0] + acc[i];
+        ts_store(lanes, acc[0]);
+        sink = lanes[0] * 0.0f;
+        double rate = (double)elems * sizeof(float) * (double)rounds / ns;
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
+static void measure_host(void)
+{
+    const size_t sizes_bytes[] = {16u << 10, 512u << 10, 4u << 20, 256u << 20};
+    printf("{\"vector_floats\": %d, \"fma_gflops\": %.1f, \"read_gb_per_s\": {", TS_VL, fma_gflops());
+    for (size_t i = 0; i < sizeof sizes_bytes / sizeof *sizes_bytes; i++)
+        printf("%s\"%zu\": %.1f", i > 0 ? ", " : "", sizes_bytes[i], read_gb_per_s(sizes_bytes[i]));
+    printf("}, \"timer_overhead_ns\": %lld}\n", (long long)timer_overhead_ns());
+}
+
+#endif
