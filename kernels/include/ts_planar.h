@@ -78,6 +78,7 @@ TS_INLINE void ts_planar_tile(const int nv, const int mr, const struct ts_shape 
             const float *row = x + (ptrdiff_t)iy * s->w;
             if (!in_place)
                 ts_planar_line(s, row, ox, nv * TS_VL, line);
+            TS_NO_UNROLL
             for (int32_t t = 0; t < s->kw; t++, i++) {
                 const int32_t right = t * s->dilation_w;
                 const float *from = in_place ? row + (left + right) : line[right % s->stride_w] + right / s->stride_w;

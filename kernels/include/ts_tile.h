@@ -102,6 +102,7 @@ TS_INLINE void ts_tile_border(int32_t mr, int table, const struct ts_tile_conv *
                               float *patch, const float **at)
 {
     TS_OPAQUE(mr); /* the border is rare: one loop, not a copy per pixel */
+    TS_PLAIN_LOOP
     for (int32_t k = 0; k < mr; k++) {
         if (!table) {
             const int in =
@@ -110,9 +111,11 @@ TS_INLINE void ts_tile_border(int32_t mr, int table, const struct ts_tile_conv *
             if (t->x_channel == 1)
                 continue;
             const ptrdiff_t from = in ? t->x_channel : 0;
+            TS_PLAIN_LOOP
             for (int32_t i = 0; i < run; i++)
                 patch[k * TS_RUN + i] = at[k][i * from];
         } else {
+            TS_PLAIN_LOOP
             for (int32_t i = 0; i < run; i++) {
                 const int in = ((uint32_t)(px->iy[k] + t->step_y[step + i]) < (uint32_t)t->h) &
                                ((uint32_t)(px->ix[k] + t->step_x[step + i]) < (uint32_t)t->w);
@@ -211,6 +214,7 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int mode, const struct 
         const float *base = t->x + t->x_first * t->x_channel;
         const ptrdiff_t tap = 0;
         TS_PIXELS(TS_POINT_AT)
+        TS_NO_UNROLL
         for (int32_t n = 0; n < t->steps; n++, weights += w_step) {
             const ptrdiff_t i = t->step_at[n];
             TS_STEP
@@ -237,6 +241,7 @@ TS_INLINE void ts_tile(const int nv, const int mr, const int mode, const struct 
                 }
                 TS_OPAQUE(x_step); /* one loop for all steps */
                 ptrdiff_t i = 0;
+                TS_NO_UNROLL
                 for (int32_t n = run; n > 0; n--, i += x_step, weights += w_step)
                     TS_STEP
                 left -= run;

@@ -67,6 +67,15 @@ typedef float ts_vec;
 #define TS_ONCE static
 #endif
 
+/* Before a loop whose body fills the registers: clang unrolls it otherwise, and spills. gcc needs no telling. */
+#if defined(__clang__)
+#define TS_NO_UNROLL _Pragma("clang loop unroll(disable)")
+#define TS_PLAIN_LOOP _Pragma("clang loop unroll(disable) vectorize(disable)") /* rare work: keep it small */
+#else
+#define TS_NO_UNROLL
+#define TS_PLAIN_LOOP
+#endif
+
 /* Hides how an integer or a pointer was computed, so that nothing derived from it is computed ahead and spilled. */
 #if defined(__GNUC__) || defined(__clang__)
 #define TS_OPAQUE(p) __asm__("" : "+r"(p))
