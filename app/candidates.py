@@ -13,11 +13,10 @@ from app.costs import CostKey
 from app.errors import Item, UserError
 from app.graph.ir import VIEW, Graph, Node
 from kernels import registry
-from kernels.spec import Layout, Primitive, Shape, canonical
+from kernels.spec import F32_BYTES, Layout, Primitive, Shape, canonical, weight_elems
 
-LAST_LEVEL_CACHE_BYTES = 24 * 2**20
-"""Networks whose plain weights exceed this stream them from DRAM at every inference; the hosts we measure have
-16-32 MiB of last-level cache, shared."""
+LAST_LEVEL_BYTES = 16 * 2**20
+"""A network whose footprint is larger streams its weights from DRAM at every inference (docs/decisions/003)."""
 
 Dims = tuple[int, int, int]
 
@@ -164,9 +163,22 @@ def list_candidates(graph: Graph, families: Collection[str] | None = None) -> Ca
             items=lacking,
             hint="allow more families, or report the shape",
         )
-    weights_bytes = 4 * sum(constant.size for constant in graph.constants.values())
-    weights_from = "dram" if weights_bytes > LAST_LEVEL_CACHE_BYTES else "l3"
+    weights_from = "dram" if footprint_bytes(graph) > LAST_LEVEL_BYTES else "l3"
     return Candidates(graph, nodes, options, refused, tuple(_links(graph, nodes)), weights_from)
+
+
+def footprint_bytes(graph: Graph) -> int:
+    """Estimate of what one inference of a fast selection touches: weights as packed, and the largest tensors.
+
+    Convolutions that Winograd F(4,3) can run count 4 times their weights (36 / 9), because it usually wins there.
+    """
+    weights_bytes = 0
+    for node in graph.nodes:
+        if node.shape is not None:
+            s = node.shape
+            transformed = s.op == "conv" and (s.kh, s.kw, s.stride_h, s.stride_w, s.group) == (3, 3, 1, 1, 1)
+            weights_bytes += F32_BYTES * (4 if transformed else 1) * weight_elems(s)
+    return weights_bytes + 2 * F32_BYTES * max((t.elems for t in graph.tensors.values()), default=0)
 
 
 def _node_options(shape: Shape, primitive: Primitive) -> Iterator[NodeOption]:

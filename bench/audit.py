@@ -130,8 +130,12 @@ def audit(network: Network, device: Device, work: Path) -> list[dict[str, object
         "knee": knee(fronts["arena"]),
         "smallest": fronts["arena"].points[0],
     }
-    rows = []
+    distinct: dict[str, list[str]] = {}
     for label, point in chosen.items():
+        distinct.setdefault(point.id, []).append(label)
+    rows = []
+    for labels in distinct.values():
+        label, point = " = ".join(labels), chosen[labels[0]]
         started = time.perf_counter()
         plan = make_plan(
             network.name,
@@ -159,7 +163,7 @@ def audit(network: Network, device: Device, work: Path) -> list[dict[str, object
         bundle = pack(emit(plan), "net")
         packed_s = time.perf_counter() - started
         (work / "bundles").mkdir(exist_ok=True)
-        (work / "bundles" / f"{network.name}-{label}.zip").write_bytes(bundle)
+        (work / "bundles" / f"{network.name}-{labels[0]}.zip").write_bytes(bundle)
         runs = {cc: verify_bundle(bundle, compiler=cc, extra_flags=("-march=native",)) for cc in ("gcc", "clang")}
         sanitized = verify_bundle(bundle, compiler="gcc", sanitize=True, runs=1)
         gcc = runs["gcc"]

@@ -8,7 +8,7 @@
  *   check NAME shape... attrs... x_elems=N[,N] weights_elems=N bias_elems=N y_elems=N workspace_bytes=N in_place=0|1
  *         followed by the raw floats of every input, the weights and the bias; the answer is followed by y.
  *         The call runs twice, with different poison in y and workspace, between guard bytes.
- *   time  NAME shape... attrs... (sizes as above) samples=N evict_bytes=N max_ns=N
+ *   time  NAME shape... attrs... (sizes as above) samples=N evict_bytes=N dram_weights=0|1 max_ns=N
  *   host  FMA rate of one core and read bandwidth by buffer size
  */
 #define _GNU_SOURCE

@@ -130,6 +130,7 @@ class Harness:
         *,
         samples: int,
         evict_bytes: int,
+        dram_weights: bool = False,
         max_ns: int,
     ) -> tuple[int, ...]:
         """Nanoseconds of single calls, in the order taken; at least one, at most `samples`.
@@ -138,7 +139,13 @@ class Harness:
         smaller, then output, workspace and inputs are touched. No further sample starts after `max_ns` in all.
         """
         request = time_request(
-            primitive, shape, attrs, samples=samples, evict_bytes=evict_bytes, max_ns=max_ns
+            primitive,
+            shape,
+            attrs,
+            samples=samples,
+            evict_bytes=evict_bytes,
+            dram_weights=dram_weights,
+            max_ns=max_ns,
         ).encode()
         # The last call may start just before max_ns; the default time-out is its allowance.
         timeout_s = self._timeout_s + max_ns * 1e-9
@@ -218,11 +225,19 @@ class Harness:
 
 
 def time_request(
-    primitive: Primitive, shape: Shape, attrs: Attrs | None = None, *, samples: int, evict_bytes: int, max_ns: int
+    primitive: Primitive,
+    shape: Shape,
+    attrs: Attrs | None = None,
+    *,
+    samples: int,
+    evict_bytes: int,
+    max_ns: int,
+    dram_weights: bool = False,
 ) -> str:
     """The line, its end included, that asks the driver to time calls; the answer is one line of JSON."""
     words = _describe(primitive, shape, attrs or Attrs())
-    return f"time {words} samples={samples} evict_bytes={evict_bytes} max_ns={max_ns}\n"
+    options = f"samples={samples} evict_bytes={evict_bytes} dram_weights={int(dram_weights)} max_ns={max_ns}"
+    return f"time {words} {options}\n"
 
 
 def _pack(primitive: Primitive, shape: Shape, which: str, values: Array | None) -> Array:

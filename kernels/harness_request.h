@@ -35,7 +35,7 @@ struct request {
     int32_t n_x;
     size_t weights_elems, bias_elems, y_elems, workspace_bytes;
     bool in_place;
-    int64_t samples, evict_bytes, max_ns;
+    int64_t samples, evict_bytes, dram_weights, max_ns;
 };
 
 static void fail(const char *what, const char *word)
@@ -105,7 +105,10 @@ static void set_field(struct request *r, const char *key, const char *text)
     const struct {
         const char *key;
         int64_t *field;
-    } options[] = {{"samples", &r->samples}, {"evict_bytes", &r->evict_bytes}, {"max_ns", &r->max_ns}};
+    } options[] = {{"samples", &r->samples},
+                   {"evict_bytes", &r->evict_bytes},
+                   {"dram_weights", &r->dram_weights},
+                   {"max_ns", &r->max_ns}};
     int64_t list[MAX_INPUTS];
 
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)

@@ -10,6 +10,8 @@
 
 #include "harness_request.h"
 
+enum { LEVEL_2_BYTES = 1 << 20 };
+
 static int64_t now_ns(void)
 {
     struct timespec t;
@@ -64,27 +66,33 @@ static float *pool_get(struct pool *p, size_t elems)
     return p->data;
 }
 
-static volatile float sink;
-
-/* Read one float of every cache line. */
-static void touch(const float *data, size_t elems)
-{
-    float sum = 0.0f;
-    for (size_t i = 0; i < elems; i += 16)
-        sum += data[i];
-    sink = sum;
-}
-
-/* Write a buffer of that size, so that what was in the caches is not. */
-static void evict(float *data, size_t elems)
+/* Write one float of every cache line, leaving its value: the line is then in the nearest cache, and dirty. */
+static void touch(float *data, size_t elems)
 {
     for (size_t i = 0; i < elems; i += 16)
-        data[i] += 1.0f;
+        ((volatile float *)data)[i] = ((volatile float *)data)[i];
 }
 
-/* Between samples the caches are emptied, then output, workspace and last the inputs are touched: in a network the
- * arena has just been used, and the previous routine has just written the inputs, while this routine's weights were
- * last read one whole inference ago. */
+/* Put the lines of `data` back into DRAM, out of every cache. Where the processor has no instruction for that, a
+ * buffer larger than any cache is streamed instead, which takes longer and does the same. */
+static void to_dram(const float *data, size_t elems)
+{
+#if defined(__SSE2__)
+    for (size_t i = 0; i < elems; i += 16)
+        __builtin_ia32_clflush(data + i);
+    __builtin_ia32_mfence();
+#else
+    enum { STREAM_ELEMS = 24 << 20 };
+    static struct pool stream_pool;
+    if (data != NULL && elems > 0)
+        touch(pool_get(&stream_pool, STREAM_ELEMS), STREAM_ELEMS);
+#endif
+}
+
+/* Before each call the caches hold what they hold in a running network. A streamed buffer pushes the weights out of
+ * the second-level cache; with dram_weights they leave all caches, as in a network too large for them, and so does an
+ * output larger than the second-level cache, whose place in the arena was last used an inference ago. Smaller outputs
+ * and workspaces lie where other routines have just been; the inputs have just been written. */
 static void time_calls(const struct request *r)
 {
     static struct pool x_pool, weights_pool, bias_pool, y_pool, workspace_pool, evict_pool;
@@ -95,7 +103,7 @@ static void time_calls(const struct request *r)
 
     for (int32_t i = 0; i < r->n_x; i++)
         x_total += (r->x_elems[i] + 15) / 16 * 16;
-    const float *x_base = pool_get(&x_pool, x_total);
+    float *x_base = pool_get(&x_pool, x_total);
     for (int32_t i = 0; i < r->n_x; i++) {
         x[i] = x_base + offset;
         offset += (r->x_elems[i] + 15) / 16 * 16;
@@ -104,6 +112,7 @@ static void time_calls(const struct request *r)
     const float *bias = r->bias_elems > 0 ? pool_get(&bias_pool, r->bias_elems) : NULL;
     float *y = pool_get(&y_pool, r->y_elems);
     float *workspace = workspace_elems > 0 ? pool_get(&workspace_pool, workspace_elems) : NULL;
+    bool large_output = r->y_elems * sizeof(float) > LEVEL_2_BYTES;
     float *evicted = evict_elems > 0 ? pool_get(&evict_pool, evict_elems) : NULL;
 
     int64_t overhead_ns = timer_overhead_ns();
@@ -113,8 +122,13 @@ static void time_calls(const struct request *r)
         fail("out of memory", "samples");
     /* The first call also loads the code, so it is dropped, unless it alone spends half of the allowed time. */
     for (bool first = true; taken < r->samples; first = false) {
-        evict(evicted, evict_elems);
-        touch(y, r->y_elems);
+        if (r->dram_weights && large_output)
+            to_dram(y, r->y_elems);
+        if (r->dram_weights)
+            to_dram(weights, r->weights_elems);
+        touch(evicted, evict_elems);
+        if (!large_output)
+            touch(y, r->y_elems);
         touch(workspace, workspace_elems);
         touch(x_base, x_total);
         int64_t start_ns = now_ns();
@@ -131,6 +145,8 @@ static void time_calls(const struct request *r)
     printf("], \"timer_overhead_ns\": %lld}\n", (long long)overhead_ns);
     free(samples);
 }
+
+static volatile float sink;
 
 /* Twelve chains keep two pipes of latency 4 busy with room to spare, and fit 16 registers with their operands. */
 static double fma_gflops(void)

@@ -60,7 +60,7 @@ def host_device(cc: str | None = None) -> Device:
     try:
         toolchain = host_toolchain(cc)
     except BuildError as error:
-        raise UserError("compiler-missing", str(error), hint=error.hint) from None
+        raise UserError("compiler-missing", error.message, hint=error.hint) from None
     return Device(HOST, toolchain, max(os.sched_getaffinity(0)), description=f"{cpu_model()} (this machine)")
 
 
@@ -98,7 +98,7 @@ def _compiler(toolchain: Toolchain) -> str:
     try:
         return compiler_identity(toolchain)
     except BuildError as error:
-        raise UserError("compiler-missing", str(error), hint=error.hint) from None
+        raise UserError("compiler-missing", error.message, hint=error.hint) from None
 
 
 def _read(path: str) -> str | None:

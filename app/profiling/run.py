@@ -16,9 +16,9 @@ from kernels import registry
 from kernels.build import BuildError, build_harness
 from kernels.harness import Harness, HarnessError
 
-EVICT_BYTES = {"l3": 4 * 2**20, "dram": 96 * 2**20}
-"""Streamed before each sample. In a running network a layer's weights were last read one inference ago: with a few
-MiB of weights they are out of L2 (1-2 MiB) but still in the last-level cache; with hundreds, in DRAM."""
+EVICT_BYTES = 4 * 2**20
+"""Streamed before each sample: a few times the second-level cache, where a layer's weights do not survive an inference.
+Whether they come from the last-level cache or from DRAM is part of the cost key (docs/decisions/003)."""
 
 PILOT_SAMPLES = 2
 ROUNDS = 4
@@ -57,7 +57,7 @@ def measure(
     try:
         binary = build_harness(device.toolchain, data_dir / "harness", sanitize=False)
     except BuildError as error:
-        raise UserError("harness-does-not-build", str(error), hint=error.hint) from None
+        raise UserError("harness-does-not-build", error.message, hint=error.hint) from None
     measured = cut = 0
     on_progress(0, len(keys))
     with Harness(binary, cpu=device.cpu) as harness:
@@ -99,7 +99,8 @@ def _sample(harness: Harness, key: CostKey, count: int, max_ns: int) -> tuple[in
             registry.get(key.primitive),
             key.parsed_shape,
             samples=count,
-            evict_bytes=EVICT_BYTES[key.weights_from],
+            evict_bytes=EVICT_BYTES,
+            dram_weights=key.weights_from == "dram",
             max_ns=max_ns,
         )
     except HarnessError as error:

@@ -109,7 +109,8 @@ def _request(key: CostKey) -> str:
         registry.get(key.primitive),
         key.parsed_shape,
         samples=SAMPLES_PER_ROUND,
-        evict_bytes=EVICT_BYTES[key.weights_from],
+        evict_bytes=EVICT_BYTES,
+        dram_weights=key.weights_from == "dram",
         max_ns=GROUP_NS // ROUNDS,
     )
 
