@@ -15,7 +15,7 @@ from app.selection.points import point_from
 from app.selection.problem import Built, build_problem, fastest_per_node, require_costs, time_from
 from solver import frontier as sf
 from solver import problem as sp
-from solver.evaluate import ImpossibleSelection, evaluate
+from solver.evaluate import Bottleneck, ImpossibleSelection, evaluate
 
 POINT_LIMIT_S = 30.0
 """Arena and workspace points take milliseconds; on the total axis a point is a knapsack and may take long."""
@@ -75,7 +75,7 @@ def trace(
         points=tuple(_point(built, costs, solved) for solved in front.points),
         baselines=_baselines(graph, costs, built, families),
         smallest_bytes=front.smallest_bytes,
-        smallest_step=str(front.smallest or ""),
+        smallest_step=_needs(front.smallest),
         io_bytes=sum(4 * math.prod(graph.tensors[name].dims) for name in (*graph.inputs, *graph.outputs)),
         costs_digest=_digest(candidates, costs),
     )
@@ -96,6 +96,14 @@ def _digest(candidates: Candidates, costs: CostTable) -> str:
 
 def _point(built: Built, costs: CostTable, solved: sf.FrontPoint) -> Point:
     return point_from(built, costs, solved.selection, proven=solved.proven, bound_ns=solved.bound_ns)
+
+
+def _needs(least: Bottleneck | None) -> str:
+    """The step that sets the least memory and what is live there, for readers."""
+    if least is None:
+        return ""
+    parts = " + ".join(f"{what} {size_bytes:,} B" for what, size_bytes in least.parts)
+    return f"{least.step} ({parts})" if parts else least.step
 
 
 def _fastest(built: Built) -> sp.Selection:
