@@ -94,12 +94,16 @@ def add_file(
     dims: Mapping[str, int] | None = None,
     vectors: Vectors | None = None,
 ) -> tuple[ModelRecord, bool]:
-    """`add` for a file; raises UserError `file-unreadable`."""
+    """`add` for a file; raises UserError `file-unreadable`, and the errors of `add` with the file's name in front."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError("file-unreadable", f"{path}: {error.strerror}", hint="check the path") from None
-    return add(context, data, name=name, file_name=path.name, dims=dims, vectors=vectors)
+    try:
+        return add(context, data, name=name, file_name=path.name, dims=dims, vectors=vectors)
+    except UserError as error:
+        error.message = f"{path.name}: {error.message}"
+        raise
 
 
 def add_example(context: Context, example: str) -> tuple[ModelRecord, bool]:
