@@ -41,7 +41,8 @@ def main() -> None:
             elif page.locator("text=Make verified bundle").count():
                 page.click("text=Make verified bundle")
                 page.wait_for_selector(".proof")
-                page.locator(".toast button").click()
+                for toast in page.locator(".toast button").all():
+                    toast.click()
             page.wait_for_timeout(800)
             page.screenshot(path=HERE / f"workbench-{scheme}.png")
         browser.close()
