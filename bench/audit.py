@@ -4,7 +4,7 @@
 
 For each network: the exact front on the arena and workspace axes; the fastest, the knee and the smallest point
 exported, compiled with gcc and clang and once with the sanitizers, run, and compared with onnxruntime; predicted
-latency beside the bundle's own measurement. Costs are kept in WORK/costs.jsonl, so a second run measures nothing.
+latency beside the bundle's own measurement. Costs are kept in WORK/costs-*.jsonl, so a second run measures nothing.
 """
 
 from __future__ import annotations
