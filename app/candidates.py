@@ -182,7 +182,7 @@ def footprint_bytes(graph: Graph) -> int:
 
 
 def _node_options(shape: Shape, primitive: Primitive) -> Iterator[NodeOption]:
-    in_layouts = tuple(canonical(primitive.in_layout, *shape.input_dims(port)) for port in range(shape.n_in))
+    in_layouts = tuple(canonical(primitive.port_layout(port), *shape.input_dims(port)) for port in range(shape.n_in))
     out_layout = canonical(primitive.out_layout, *shape.output_dims)
     yield NodeOption(primitive, in_layouts, out_layout, None)
     if primitive.in_place and shape.input_dims(0) == shape.output_dims:

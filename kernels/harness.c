@@ -5,7 +5,7 @@
  * A request is one line on standard input: a command, for check and time a primitive, then key=value words (the
  * fields of struct ts_shape, and the options below). An answer is one line of JSON on standard output.
  *
- *   check NAME shape... attrs... x_elems=N[,N] weights_elems=N bias_elems=N y_elems=N workspace_bytes=N in_place=0|1
+ *   check NAME shape... attrs... x_elems=N[,N] weights_elems=N bias_elems=N y_elems=N workspace_bytes=N in_place=PORT|-1
  *         followed by the raw floats of every input, the weights and the bias; the answer is followed by y.
  *         The call runs twice, with different poison in y and workspace, between guard bytes.
  *   time  NAME shape... attrs... (sizes as above) samples=N evict_bytes=N dram_weights=0|1 max_ns=N

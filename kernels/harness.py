@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kernels.spec import F32_BYTES, Array, Attrs, Primitive, Shape
+from kernels.spec import F32_BYTES, Array, Attrs, Layout, Primitive, Shape
 
 DEFAULT_TIMEOUT_S = 120.0
 
@@ -41,7 +41,7 @@ class CheckResult:
 
     `guards_ok`: no byte beside y and workspace changed. `high_water_bytes`: last workspace byte written, plus one.
     `deterministic`: different bytes in y and workspace beforehand gave the same y. `padding_zero`: the padding
-    channels of a blocked out-layout are zero.
+    channels of a blocked out-layout are zero. `gaps_ok`: what lies between the parts of a pitched output is unchanged.
     """
 
     y: Array
@@ -49,6 +49,7 @@ class CheckResult:
     inputs_unmodified: bool
     deterministic: bool
     padding_zero: bool
+    gaps_ok: bool
     high_water_bytes: int
 
 
@@ -102,25 +103,32 @@ class Harness:
         weights: Array | None = None,
         bias: Array | None = None,
         *,
-        in_place: bool = False,
+        in_place: int | None = None,
     ) -> CheckResult:
         """Run `primitive` twice with exactly its declared workspace and report the output and everything it touched.
 
         `inputs` are [c][h][w] float32, one per activation input; `weights` and `bias` are in the operator's own order
-        (spec.OPS) and packed here. `in_place` lets y and input 0 be the same memory.
+        (spec.OPS) and packed here. `in_place` lets y and that input be the same memory.
         """
-        stored = [primitive.in_layout.store(np.asarray(x, np.float32)) for x in inputs]
+        stored = [
+            _spread(
+                primitive.port_layout(port).store(np.asarray(x, np.float32)),
+                _parts(primitive, shape, port),
+            )
+            for port, x in enumerate(inputs)
+        ]
         packed = _pack(primitive, shape, "weights", weights)
         packed_bias = _pack(primitive, shape, "bias", bias)
-        request = f"check {_describe(primitive, shape, attrs)} in_place={int(in_place)}\n".encode()
+        port = -1 if in_place is None else in_place
+        request = f"check {_describe(primitive, shape, attrs)} in_place={port}\n".encode()
         payload = b"".join([request, *(a.tobytes() for a in (*stored, packed, packed_bias))])
-        y_bytes = primitive.out_layout.bytes(*shape.output_dims)
+        y_bytes = F32_BYTES * primitive.output_elems(shape)
         answer, raw = self._ask(primitive.name, shape.key(), payload, y_bytes, self._timeout_s)
-        flat = np.frombuffer(raw, np.float32)
+        flat, gaps_ok = _gather(raw, _parts(primitive, shape, None))
         y = primitive.out_layout.load(flat, *shape.output_dims)
         # Storing the loaded tensor again writes zeros into the padding channels.
         padding_zero = bool(np.array_equal(primitive.out_layout.store(y), flat, equal_nan=True))
-        return CheckResult(y=np.array(y), padding_zero=padding_zero, **answer)
+        return CheckResult(y=np.array(y), padding_zero=padding_zero, gaps_ok=gaps_ok, **answer)
 
     def time(
         self,
@@ -253,16 +261,52 @@ def _pack(primitive: Primitive, shape: Shape, which: str, values: Array | None) 
     return packed
 
 
+_POISON = bytes([0xA1, 0xB2, 0xC3, 0x7F])
+"""A NaN, little endian: what the driver writes into y beforehand (harness_check.h), and what fills an input's gaps."""
+
+
+def _parts(primitive: Primitive, shape: Shape, port: int | None) -> tuple[int, int, int]:
+    """(parts, floats of a part, floats from one to the next) of an input, or of the output (None)."""
+    x_pitch, y_pitch = primitive.pitches(shape)
+    if port is None or (primitive.op == "conv" and port == 1):
+        layout, (c, h, w), pitch = primitive.out_layout, shape.output_dims, y_pitch
+    else:
+        layout, (c, h, w) = primitive.in_layout, shape.input_dims(port)
+        pitch = x_pitch if port == 0 else layout.pitch(c, h, w)
+    if layout is Layout.HWC:
+        return h * w, c, pitch
+    return -(-c // layout.block), h * w * layout.block, pitch * layout.block
+
+
+def _spread(dense: Array, parts: tuple[int, int, int]) -> Array:
+    """A dense tensor with its parts moved apart; the gaps are NaN."""
+    count, length, step = parts
+    spread = np.frombuffer(_POISON * (count * step), np.float32).reshape(count, step).copy()
+    spread[:, :length] = dense.reshape(count, length)
+    return spread.reshape(-1)[: (count - 1) * step + length]
+
+
+def _gather(raw: bytes, parts: tuple[int, int, int]) -> tuple[Array, bool]:
+    """Inverse of `_spread`, and whether the gaps still are what they were."""
+    count, length, step = parts
+    tail = _POISON * (step - length)
+    rows = np.frombuffer(raw + tail, np.float32).reshape(count, step)
+    return np.ascontiguousarray(rows[:, :length]).reshape(-1), rows[:, length:].tobytes() == tail * count
+
+
 def _describe(primitive: Primitive, shape: Shape, attrs: Attrs) -> str:
     """The words of a request that say what to call and how large everything is."""
     numbers = [f"{f.name}={float(np.float32(getattr(attrs, f.name))).hex()}" for f in dataclasses.fields(Attrs)]
-    x_elems = [primitive.in_layout.elems(*shape.input_dims(port)) for port in range(shape.n_in)]
+    x_elems = [primitive.input_elems(shape, port) for port in range(shape.n_in)]
+    x_pitch, y_pitch = primitive.pitches(shape)
     sizes = (
         f"x_elems={','.join(map(str, x_elems))}",
         f"weights_elems={primitive.packing.elems(shape)}",
         f"bias_elems={primitive.bias_packing.elems(shape)}",
-        f"y_elems={primitive.out_layout.bytes(*shape.output_dims) // F32_BYTES}",
+        f"y_elems={primitive.output_elems(shape)}",
         f"workspace_bytes={primitive.workspace_bytes(shape)}",
     )
-    _, *geometry = shape.key().split()
-    return " ".join([primitive.name, *geometry, *numbers, *sizes])
+    own = dataclasses.replace(shape, residual=0, x_pitch=0, y_pitch=0)  # said by x_elems and in full below
+    _, *geometry = own.key().split()
+    pitches = (f"x_pitch={x_pitch}", f"y_pitch={y_pitch}")
+    return " ".join([primitive.name, *geometry, *pitches, *numbers, *sizes])

@@ -116,17 +116,17 @@ static void check(const struct request *r)
         poison(y[k].data, y[k].bytes, POISONS[k]);
         if (r->workspace_bytes > 0) {
             workspace = zone_new(r->workspace_bytes);
-            poison(workspace.data, workspace.bytes, POISONS[k]);
+            poison(workspace.data, workspace.bytes, POISONS[1 - k]); /* not that of y, which may be kept */
         }
-        if (r->in_place) {
-            memcpy(y[k].data, x[0].data, x[0].bytes);
-            x_data[0] = (const float *)(const void *)y[k].data;
+        if (r->in_place >= 0) {
+            memcpy(y[k].data, x[r->in_place].data, x[r->in_place].bytes);
+            x_data[r->in_place] = (const float *)(const void *)y[k].data;
         }
         r->run(&r->shape, x_data, (const float *)(const void *)weights.data, (const float *)(const void *)bias.data,
                (float *)(void *)y[k].data, (float *)(void *)workspace.data);
         guards_ok = guards_ok && zone_intact(&y[k]);
         if (workspace.base != NULL) {
-            size_t touched = high_water_bytes(workspace.data, workspace.bytes, POISONS[k]);
+            size_t touched = high_water_bytes(workspace.data, workspace.bytes, POISONS[1 - k]);
             high_water = touched > high_water ? touched : high_water;
             guards_ok = guards_ok && zone_intact(&workspace);
             free(workspace.base);
@@ -136,7 +136,12 @@ static void check(const struct request *r)
         inputs_ok = inputs_ok && checksum(&x[i]) == before[i] && zone_intact(&x[i]);
     inputs_ok = inputs_ok && checksum(&weights) == before[r->n_x] && checksum(&bias) == before[r->n_x + 1];
 
-    bool deterministic = memcmp(y[0].data, y[1].data, y[0].bytes) == 0;
+    /* What both calls left as it was lies between the parts of a pitched output, or is a wrong result. */
+    bool deterministic = true;
+    for (size_t i = 0; i < y[0].bytes; i += 4) {
+        bool kept = memcmp(y[0].data + i, POISONS[0], 4) == 0 && memcmp(y[1].data + i, POISONS[1], 4) == 0;
+        deterministic = deterministic && (kept || memcmp(y[0].data + i, y[1].data + i, 4) == 0);
+    }
     printf("{\"guards_ok\": %s, \"inputs_unmodified\": %s, \"deterministic\": %s, \"high_water_bytes\": %zu}\n",
            guards_ok ? "true" : "false", inputs_ok ? "true" : "false", deterministic ? "true" : "false", high_water);
     fwrite(y[0].data, 1, y[0].bytes, stdout);

@@ -34,7 +34,7 @@ struct request {
     size_t x_elems[MAX_INPUTS];
     int32_t n_x;
     size_t weights_elems, bias_elems, y_elems, workspace_bytes;
-    bool in_place;
+    int32_t in_place; /* the input that y overwrites; -1 for none */
     int64_t samples, evict_bytes, dram_weights, max_ns;
 };
 
@@ -84,6 +84,8 @@ static void set_field(struct request *r, const char *key, const char *text)
         {"group", &s->group},
         {"axis", &s->axis},
         {"count_include_pad", &s->count_include_pad},
+        {"x_pitch", &s->x_pitch},
+        {"y_pitch", &s->y_pitch},
     };
     const struct {
         const char *key;
@@ -147,7 +149,7 @@ static void set_field(struct request *r, const char *key, const char *text)
             r->x_elems[i] = (size_t)list[i];
         s->n_in = r->n_x = n;
     } else if (strcmp(key, "in_place") == 0) {
-        r->in_place = list[0] != 0;
+        r->in_place = (int32_t)list[0];
     } else {
         fail("unknown field", key);
     }
@@ -168,6 +170,7 @@ static void parse_request(struct request *r, char *words)
                   .perm = {0, 1, 2},
                   .lo = -1.0f / 0.0f,
                   .hi = 1.0f / 0.0f},
+        .in_place = -1,
         .samples = 1,
         .max_ns = INT64_MAX,
     };

@@ -66,7 +66,8 @@ def _conv(s: Shape, attrs: Attrs, x: list[Float64Array], w: Float64Array, b: Flo
         columns = tap.reshape(s.group, group_c, s.oh * s.ow)
         # Depthwise: one product per output, faster as a broadcast than as many 1x1 matrix products.
         y += kernel[..., ky, kx] * columns if group_c == 1 else kernel[..., ky, kx] @ columns
-    return _clamped(y.reshape(s.m, s.oh, s.ow) + b.reshape(s.m, 1, 1), attrs)
+    y = y.reshape(s.m, s.oh, s.ow) + b.reshape(s.m, 1, 1)
+    return _clamped(y + x[1] if s.residual else y, attrs)
 
 
 def _dense(s: Shape, attrs: Attrs, x: list[Float64Array], w: Float64Array, b: Float64Array) -> Float64Array:

@@ -45,7 +45,7 @@ def candidates(shape: Shape) -> tuple[list[Primitive], dict[str, str]]:
     for primitive in all_primitives().values():
         if primitive.op != shape.op:
             continue
-        reason = primitive.refuses(shape)
+        reason = primitive.refusal(shape)
         if reason is None:
             accepted.append(primitive)
         else:

@@ -31,9 +31,19 @@ class Layout(StrEnum):
         """Channels per block; 1 for the unblocked layouts."""
         return {Layout.CHW8C: 8, Layout.CHW16C: 16}.get(self, 1)
 
-    def elems(self, c: int, h: int, w: int) -> int:
-        """Floats a (c, h, w) tensor occupies in this layout, padding channels included."""
-        return -(-c // self.block) * self.block * h * w
+    def elems(self, c: int, h: int, w: int, pitch: int = 0) -> int:
+        """Floats from the first to the last of a (c, h, w) tensor in this layout, padding channels included.
+
+        `pitch` is that of `Shape.x_pitch`; 0 means dense.
+        """
+        if self is Layout.HWC:
+            return (h * w - 1) * (pitch or c) + c
+        planes = -(-c // self.block)
+        return ((planes - 1) * (pitch or h * w) + h * w) * self.block
+
+    def pitch(self, c: int, h: int, w: int) -> int:
+        """Pitch of a dense (c, h, w) tensor: from pixel to pixel in channels (hwc), from plane to plane in pixels."""
+        return c if self is Layout.HWC else h * w
 
     def bytes(self, c: int, h: int, w: int) -> int:
         """Bytes a (c, h, w) float32 tensor occupies in this layout."""
@@ -83,6 +93,9 @@ class Shape:
     `axis` counts 0 = c, 1 = h, 2 = w. `parts` are the extents of a concat's inputs along `axis`.
     `start`/`step` are (c, h, w) triples: first index and stride of a slice; `start` is the leading pad of a pad.
     `perm` is a permute: output axis i is input axis perm[i].
+    `residual` = 1 gives a conv a second input of the output's dims and layout that is added before the clamp.
+    `x_pitch`/`y_pitch` say that input 0 / output (and residual) is part of a larger tensor: in hwc the channels from
+    one pixel to the next, in the other layouts the pixels from one plane (a channel, a block) to the next; 0 is dense.
     """
 
     op: str
@@ -109,16 +122,21 @@ class Shape:
     start: tuple[int, int, int] = (0, 0, 0)
     step: tuple[int, int, int] = (1, 1, 1)
     perm: tuple[int, int, int] = (0, 1, 2)
+    residual: int = 0
+    x_pitch: int = 0
+    y_pitch: int = 0
 
     @property
     def n_in(self) -> int:
         """Number of activation inputs."""
         if self.op == "concat":
             return len(self.parts)
-        return 2 if self.op in BINARY_OPS else 1
+        return 2 if self.op in BINARY_OPS or self.residual else 1
 
     def input_dims(self, port: int) -> tuple[int, int, int]:
         """(c, h, w) of activation input `port`."""
+        if self.residual and port == 1:
+            return self.output_dims
         dims = [self.c, self.h, self.w]
         if self.op == "concat":
             dims[self.axis] = self.parts[port]
@@ -201,7 +219,7 @@ UNARY_OPS = frozenset(
 OPS = (
     frozenset(
         {
-            "conv",  # weights [m][c/group][kh][kw], bias [m], clamp
+            "conv",  # weights [m][c/group][kh][kw], bias [m], residual, clamp
             "dense",  # weights [m][c*h*w] in chw order, bias [m], clamp; output (m, 1, 1)
             "max_pool",
             "avg_pool",  # count_include_pad; global pooling is kernel = (h, w)
@@ -284,9 +302,10 @@ class Primitive:
     """One C routine for one operator in one (in-layout, out-layout).
 
     The C symbol is `name`; the signature is in include/ts.h and is the same for all. All activation inputs are
-    in `in_layout`. `refuses(shape)` returns the reason a shape cannot be computed, or None; nothing else repeats
-    that condition. `workspace_elems(shape)` is exact: the routine writes that many floats and no more. The docstrings
-    of the two say when the routine applies and the formula; docs/primitives.md is made of them.
+    in `in_layout`, but a residual, which is in `out_layout`. `refuses(shape)` returns the reason a shape without
+    residual or pitch cannot be computed, or None; nothing else repeats that condition; callers ask `refusal`.
+    `workspace_elems(shape)` is exact: the routine writes that many floats and no more. The docstrings of the two say
+    when the routine applies and the formula; docs/primitives.md is made of them.
     """
 
     op: str
@@ -302,6 +321,8 @@ class Primitive:
     bias_packing: Packing = BIAS_AS_IS
     max_rel_err: float = DIRECT_ERROR
     in_place: bool = False  # y may be the same memory as x[0] (same layout, same dims)
+    residual: bool = False  # computes shapes with a residual; y may then be the same memory as x[1]
+    pitched: bool = False  # computes shapes with a pitch
     needs_libm: bool = False
     headers: tuple[str, ...] = field(default=("include/ts.h",))  # project headers the source includes, transitively
 
@@ -310,6 +331,33 @@ class Primitive:
         """`<op>_<family>[_<variant>]_<in>_<out>_f32`; also the C symbol before prefixing."""
         words = [self.op, self.family, self.variant, self.in_layout, self.out_layout, "f32"]
         return "_".join(str(w) for w in words if w)
+
+    def refusal(self, shape: Shape) -> str | None:
+        """Why the routine cannot compute `shape`, or None."""
+        if shape.residual and not self.residual:
+            return "adds no residual"
+        if (shape.x_pitch or shape.y_pitch) and not self.pitched:
+            return "needs dense tensors"
+        return self.refuses(shape)
+
+    def port_layout(self, port: int) -> Layout:
+        """Layout of activation input `port`."""
+        return self.out_layout if self.op == "conv" and port == 1 else self.in_layout
+
+    def input_elems(self, shape: Shape, port: int) -> int:
+        """Floats from the first to the last of activation input `port`."""
+        residual = self.op == "conv" and port == 1
+        pitch = shape.y_pitch if residual else shape.x_pitch if port == 0 else 0
+        return self.port_layout(port).elems(*shape.input_dims(port), pitch)
+
+    def output_elems(self, shape: Shape) -> int:
+        """Floats from the first to the last of the output."""
+        return self.out_layout.elems(*shape.output_dims, shape.y_pitch)
+
+    def pitches(self, shape: Shape) -> tuple[int, int]:
+        """What the C struct's x_pitch and y_pitch are on `shape`: never 0."""
+        x_pitch = shape.x_pitch or self.in_layout.pitch(*shape.input_dims(0))
+        return x_pitch, shape.y_pitch or self.out_layout.pitch(*shape.output_dims)
 
     def workspace_bytes(self, shape: Shape) -> int:
         """Scratch bytes one call writes, exactly."""

@@ -166,7 +166,7 @@ def _printed(plan: Plan, number: int, call: Call, primitive: Primitive) -> Print
     weights, bias = plan.weights.places[number - 1]
     weights_bytes = primitive.weights_bytes(call.shape)
     operands = [
-        f"in  {_place(plan, operand)}: {dims_text(call.shape.input_dims(port))} {primitive.in_layout}"
+        f"in  {_place(plan, operand)}: {dims_text(call.shape.input_dims(port))} {primitive.port_layout(port)}"
         for port, operand in enumerate(call.inputs)
     ]
     operands.append(f"out {_place(plan, call.output)}: {dims_text(call.shape.output_dims)} {primitive.out_layout}")
@@ -183,7 +183,7 @@ def _printed(plan: Plan, number: int, call: Call, primitive: Primitive) -> Print
         weights_text=bytes_text(weights_bytes) if weights_bytes else "",
         operands=tuple(operands),
         parts=call.shape.parts,
-        fields=_shape_fields(call.shape, call.attrs),
+        fields=_shape_fields(call.shape, call.attrs, primitive.pitches(call.shape)),
         inputs=tuple(_pointer(plan, operand) for operand in call.inputs),
         weights="NULL" if weights is None else f"w + {weights // F32_BYTES}",
         bias="NULL" if bias is None else f"w + {bias // F32_BYTES}",
@@ -213,13 +213,13 @@ def _place(plan: Plan, operand: Operand) -> str:
     return f"{region} bytes {operand.offset_bytes}..{operand.offset_bytes + operand.size_bytes - 1}"
 
 
-def _shape_fields(s: Shape, attrs: Attrs) -> tuple[str, ...]:
+def _shape_fields(s: Shape, attrs: Attrs, pitches: tuple[int, int]) -> tuple[str, ...]:
     """Designated initialisers of struct ts_shape, a line per group; what is zero in C is left out."""
     groups = [
         [(name, getattr(s, name)) for name in ("c", "h", "w", "m", "oh", "ow")],
         [(name, getattr(s, name)) for name in ("kh", "kw", "stride_h", "stride_w", "pad_t", "pad_l", "pad_b", "pad_r")],
         [(name, getattr(s, name)) for name in ("dilation_h", "dilation_w", "group", "axis", "count_include_pad")]
-        + [("n_in", s.n_in)],
+        + [("n_in", s.n_in), ("x_pitch", pitches[0]), ("y_pitch", pitches[1])],
     ]
     lines = [", ".join(f".{name} = {value}" for name, value in group if value) for group in groups]
     words = [".parts = parts"] if s.parts else []

@@ -200,14 +200,14 @@ def make_plan(
 def _check_call(schedule: Schedule, number: int, call: Call, primitive: Primitive) -> None:
     """Raise ValueError unless the call's operands are what the primitive reads and writes, inside their regions."""
     where = f"call {number} ({call.label})"
-    reason = primitive.refuses(call.shape)
+    reason = primitive.refusal(call.shape)
     if primitive.op != call.shape.op or reason is not None:
         raise ValueError(f"{where}: {primitive.name} cannot compute [{call.shape.key()}]: {reason or 'other operator'}")
     if len(call.inputs) != call.shape.n_in:
         raise ValueError(f"{where}: {len(call.inputs)} operands, {call.shape.op} takes {call.shape.n_in}")
     for port, operand in enumerate(call.inputs):
-        _check_operand(schedule, where, operand, primitive.in_layout.bytes(*call.shape.input_dims(port)))
-    _check_operand(schedule, where, call.output, primitive.out_layout.bytes(*call.shape.output_dims))
+        _check_operand(schedule, where, operand, F32_BYTES * primitive.input_elems(call.shape, port))
+    _check_operand(schedule, where, call.output, F32_BYTES * primitive.output_elems(call.shape))
     if call.output.region is Region.INPUT:
         raise ValueError(f"{where}: writes to a graph input")
     needed = primitive.workspace_bytes(call.shape)

@@ -16,6 +16,10 @@
  * No routine allocates, keeps state, or touches anything but y and workspace. Pointers need only the
  * alignment of float. In a blocked layout the padding channels of every tensor are zero: a routine may rely on it and
  * keeps it (ts_blocks.h). Input, output and workspace do not overlap unless the declaration says in_place.
+ *
+ * A conv with n_in = 2 adds x[1], a tensor like y (layout, dims, pitch), before the clamp; y may be that very tensor.
+ * Pitches make a tensor part of a larger one: x_pitch of x[0], y_pitch of y. What lies between its parts belongs to
+ * somebody else: a routine neither writes it nor lets its values (they may be NaN) reach an output.
  */
 #ifndef TS_H
 #define TS_H
@@ -40,6 +44,7 @@ struct ts_shape {
     const int32_t *parts;      /* concat: extent of each input along axis; NULL otherwise */
     int32_t start[3], step[3]; /* slice, pad: (c, h, w) */
     int32_t perm[3];
+    int32_t x_pitch, y_pitch; /* hwc: channels from pixel to pixel; others: pixels from plane to plane; never 0 */
     float lo, hi; /* clamp of every output; -INFINITY, INFINITY for none */
     float alpha, beta, gamma;
 };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -37,8 +38,23 @@ def relative_error(got: np.ndarray, expected: np.ndarray, scale: float) -> float
     return error if np.isfinite(error) else np.inf
 
 
+def variants(primitive: Primitive, shape: Shape, seed: int) -> list[Shape]:
+    """`shape`, and it with a residual or as part of a larger tensor as far as `primitive` can: by turns, and both."""
+    residual = int(primitive.residual and seed % 3 != 0)
+    x_pitch = y_pitch = 0
+    if primitive.pitched and seed % 3 != 1:
+        x_pitch, y_pitch = primitive.pitches(shape)
+        x_pitch, y_pitch = x_pitch + 5, y_pitch + 3
+    other = dataclasses.replace(shape, residual=residual, x_pitch=x_pitch, y_pitch=y_pitch)
+    return [shape] if other == shape else [shape, other]
+
+
 def breaches(harness: Harness, primitive: Primitive, shape: Shape, seed: int) -> list[str]:
     """What `primitive` does wrong on an accepted `shape`; empty when it keeps the contract."""
+    return [b for variant in variants(primitive, shape, seed) for b in _breaches(harness, primitive, variant, seed)]
+
+
+def _breaches(harness: Harness, primitive: Primitive, shape: Shape, seed: int) -> list[str]:
     given, expected, scale = _case(shape, seed)
     try:
         result = harness.check(primitive, shape, given.attrs, given.inputs, given.weights, given.bias)
@@ -58,8 +74,13 @@ def breaches(harness: Harness, primitive: Primitive, shape: Shape, seed: int) ->
         found.append("padding channels are not zero")
     if result.high_water_bytes != primitive.workspace_bytes(shape):
         found.append(f"touched {result.high_water_bytes} workspace bytes of {primitive.workspace_bytes(shape)}")
-    if primitive.in_place:
-        again = harness.check(primitive, shape, given.attrs, given.inputs, given.weights, given.bias, in_place=True)
+    if not result.gaps_ok:
+        found.append("wrote between the parts of a pitched output")
+    overwritable = [0] if primitive.in_place else [1] if shape.residual else []
+    for port in overwritable:
+        again = harness.check(primitive, shape, given.attrs, given.inputs, given.weights, given.bias, in_place=port)
         if not np.array_equal(again.y, result.y, equal_nan=True):
-            found.append("another result in place")
+            found.append(f"another result in place of input {port}")
+        if not again.gaps_ok:
+            found.append("wrote between the parts of a pitched output in place")
     return [f"{primitive.name} on {shape.key()}: {breach}" for breach in found]

@@ -29,7 +29,7 @@ def test_primitive_keeps_the_contract(name: str, variant: str, harness_of: Calla
     found = []
     accepted = 0
     for seed, shape in enumerate(edge_shapes(primitive.op)):
-        if primitive.refuses(shape) is None:
+        if primitive.refusal(shape) is None:
             accepted += 1
             found += breaches(harness, primitive, shape, seed)
     assert not found, "\n".join(found)
@@ -39,7 +39,7 @@ def test_primitive_keeps_the_contract(name: str, variant: str, harness_of: Calla
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_refusal_says_why(name: str) -> None:
     for shape in edge_shapes(PRIMITIVES[name].op):
-        reason = PRIMITIVES[name].refuses(shape)
+        reason = PRIMITIVES[name].refusal(shape)
         assert reason is None or reason.strip(), shape.key()
 
 
