@@ -10,7 +10,7 @@
 
 #include "harness_request.h"
 
-enum { LEVEL_2_BYTES = 1 << 20 };
+enum { LEVEL_2_BYTES = 1 << 20, LONG_CALL_NS = 5000000 };
 
 static int64_t now_ns(void)
 {
@@ -120,7 +120,8 @@ static void time_calls(const struct request *r)
     int64_t taken = 0, begin_ns = now_ns();
     if (samples == NULL)
         fail("out of memory", "samples");
-    /* The first call also loads the code, so it is dropped, unless it alone spends half of the allowed time. */
+    /* The first call also loads the code, so it is dropped, unless it alone spends half of the allowed time or is so
+     * long that loading code is nothing. */
     for (bool first = true; taken < r->samples; first = false) {
         if (r->dram_weights && large_output)
             to_dram(y, r->y_elems);
@@ -134,7 +135,7 @@ static void time_calls(const struct request *r)
         int64_t start_ns = now_ns();
         r->run(&r->shape, x, weights, bias, y, workspace);
         int64_t end_ns = now_ns(), ns = end_ns - start_ns - overhead_ns;
-        if (!first || ns > r->max_ns / 2)
+        if (!first || ns > r->max_ns / 2 || ns > LONG_CALL_NS)
             samples[taken++] = ns > 1 ? ns : 1;
         if (taken > 0 && end_ns - begin_ns >= r->max_ns)
             break;

@@ -11,7 +11,7 @@ from pathlib import Path
 from app.costs import Cost, CostKey
 from app.errors import UserError
 from app.profiling.device import Device
-from app.profiling.statistics import Contender, hopeless, median_ns, quantile_ns
+from app.profiling.statistics import CLEARLY_SLOWER_RATIOS, Contender, hopeless, median_ns, quantile_ns
 from kernels import registry
 from kernels.build import BuildError, build_harness
 from kernels.harness import Harness, HarnessError
@@ -21,9 +21,9 @@ EVICT_BYTES = 4 * 2**20
 Whether they come from the last-level cache or from DRAM is part of the cost key (docs/decisions/003)."""
 
 PILOT_SAMPLES = 2
-ROUNDS = 4
+ROUNDS = len(CLEARLY_SLOWER_RATIOS)
 SAMPLES_PER_ROUND = 3
-GROUP_NS = 400_000_000  # a routine stops collecting samples once it has used this much time
+ROUTINE_NS = 200_000_000  # a routine stops collecting samples once it has used this much time
 PILOT_NS = 10_000_000
 SLOW_PILOT_RATIO = 8
 """A pilot ends after its first call when that takes 8 times the best routine so far, and more than 10 ms."""
@@ -31,7 +31,7 @@ SLOW_PILOT_RATIO = 8
 
 @dataclass(frozen=True)
 class MeasureReport:
-    """`measured` costs are new; `cut` of them stopped after the pilot because no front can contain them."""
+    """`measured` costs are new; `cut` of them stopped early because no front can contain them."""
 
     measured: int
     cut: int
@@ -76,20 +76,20 @@ def measure(
 def _measure_group(harness: Harness, keys: list[CostKey], should_cancel: Callable[[], bool]) -> tuple[list[Cost], int]:
     """All routines of one shape. Returns nothing when cancelled half-way: a half-measured group would be biased."""
     samples: dict[CostKey, list[int]] = {}
-    limit_ns = GROUP_NS
+    limit_ns = ROUTINE_NS
     for key in keys:
         if should_cancel():
             return [], 0
         samples[key] = list(_sample(harness, key, PILOT_SAMPLES, limit_ns))
         limit_ns = min(limit_ns, max(PILOT_NS, SLOW_PILOT_RATIO * min(samples[key])))
-    cut = hopeless(_contender(key, samples[key]) for key in keys)
-    active = [key for key in keys if key.primitive not in cut]
-    for _ in range(ROUNDS):
-        for key in active:
+    cut: set[str] = set()
+    for ratio in CLEARLY_SLOWER_RATIOS:
+        cut |= hopeless((_contender(key, samples[key]) for key in keys), ratio)
+        for key in keys:
             if should_cancel():
                 return [], 0
-            if sum(samples[key]) < GROUP_NS:
-                samples[key] += _sample(harness, key, SAMPLES_PER_ROUND, GROUP_NS)
+            if key.primitive not in cut and sum(samples[key]) < ROUTINE_NS:
+                samples[key] += _sample(harness, key, SAMPLES_PER_ROUND, ROUTINE_NS - sum(samples[key]))
     return [_cost(key, samples[key]) for key in keys], len(cut)
 
 
@@ -117,6 +117,7 @@ def _contender(key: CostKey, samples_ns: list[int]) -> Contender:
         primitive.workspace_bytes(shape),
         primitive.weights_bytes(shape),
         min(samples_ns),
+        median_ns(samples_ns),
     )
 
 

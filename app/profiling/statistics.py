@@ -6,9 +6,10 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-CLEARLY_SLOWER_RATIO = 1.5
-"""A candidate this much slower than one that is no larger in anything gets no further samples. Far outside the
-spread of repeats on a shared machine (10-20 %), so noise cannot cut a candidate that belongs on a front."""
+CLEARLY_SLOWER_RATIOS = (1.5, 1.2, 1.1, 1.06)
+"""After the pilot and after each round but the last: a candidate whose fastest sample is this much slower than the
+median of one that is no larger in anything gets no further samples. The more samples there are, the less noise moves
+the two; the first ratio is far outside the spread of repeats on a shared machine (10-20 %)."""
 
 
 def quantile_ns(samples_ns: Sequence[int], fraction: float) -> int:
@@ -26,16 +27,17 @@ def median_ns(samples_ns: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Contender:
-    """What decides whether a candidate can still matter: its layouts, its sizes and its time so far."""
+    """What decides whether a candidate can still matter: its layouts, its sizes and its samples so far."""
 
     name: str
     layouts: tuple[str, str]
     workspace_bytes: int
     weights_bytes: int
-    time_ns: int
+    fastest_ns: int
+    median_ns: int
 
 
-def hopeless(contenders: Iterable[Contender], ratio: float = CLEARLY_SLOWER_RATIO) -> set[str]:
+def hopeless(contenders: Iterable[Contender], ratio: float) -> set[str]:
     """Names of contenders that another one of the same layouts beats by `ratio` without needing more of anything.
 
     No front on any memory axis can contain them, whatever the layers around them do.
@@ -48,7 +50,7 @@ def hopeless(contenders: Iterable[Contender], ratio: float = CLEARLY_SLOWER_RATI
             fast.layouts == slow.layouts
             and fast.workspace_bytes <= slow.workspace_bytes
             and fast.weights_bytes <= slow.weights_bytes
-            and fast.time_ns * ratio < slow.time_ns
+            and fast.median_ns * ratio < slow.fastest_ns
             for fast in contenders
         )
     }

@@ -12,7 +12,7 @@ from typing import Any
 from app.costs import CostKey
 from app.db.records import ModelRecord
 from app.errors import UserError
-from app.profiling.run import EVICT_BYTES, GROUP_NS, ROUNDS, SAMPLES_PER_ROUND
+from app.profiling.run import EVICT_BYTES, ROUTINE_NS, ROUNDS, SAMPLES_PER_ROUND
 from app.services import measurements
 from app.services.context import Context
 from kernels import registry
@@ -111,7 +111,7 @@ def _request(key: CostKey) -> str:
         samples=SAMPLES_PER_ROUND,
         evict_bytes=EVICT_BYTES,
         dram_weights=key.weights_from == "dram",
-        max_ns=GROUP_NS // ROUNDS,
+        max_ns=ROUTINE_NS // ROUNDS,
     )
 
 

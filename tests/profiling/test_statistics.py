@@ -1,10 +1,12 @@
 """Robust figures and the cut rule: pure functions, no clock."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.profiling.statistics import Contender, hopeless, median_ns, quantile_ns
+from app.profiling.statistics import CLEARLY_SLOWER_RATIOS, Contender, hopeless, median_ns, quantile_ns
 
 samples = st.lists(st.integers(1, 10**9), min_size=1, max_size=30)
 
@@ -35,15 +37,19 @@ contenders = st.lists(
         layouts=st.sampled_from([("chw", "chw"), ("hwc", "hwc"), ("chw", "hwc")]),
         workspace_bytes=st.integers(0, 4),
         weights_bytes=st.integers(0, 4),
-        time_ns=st.integers(1, 100),
-    ),
+        fastest_ns=st.integers(1, 100),
+        median_ns=st.integers(1, 100),
+    ).map(lambda c: dataclasses.replace(c, median_ns=max(c.fastest_ns, c.median_ns))),
     max_size=12,
 )
 
 
-@given(contenders)
-def test_every_cut_contender_is_beaten_by_a_survivor_of_its_layouts(group):
-    cut = hopeless(group)
+ratios = st.sampled_from(CLEARLY_SLOWER_RATIOS)
+
+
+@given(contenders, ratios)
+def test_every_cut_contender_is_beaten_by_a_survivor_of_its_layouts(group, ratio):
+    cut = hopeless(group, ratio)
     kept = [c for c in group if c.name not in cut]
     for loser in group:
         if loser.name in cut:
@@ -51,14 +57,21 @@ def test_every_cut_contender_is_beaten_by_a_survivor_of_its_layouts(group):
                 winner.layouts == loser.layouts
                 and winner.workspace_bytes <= loser.workspace_bytes
                 and winner.weights_bytes <= loser.weights_bytes
-                and winner.time_ns < loser.time_ns
+                and winner.median_ns * ratio < loser.fastest_ns
                 for winner in kept
             )
 
 
-@given(contenders)
-def test_the_fastest_of_each_layout_pair_is_never_cut(group):
-    cut = hopeless(group)
+@given(contenders, ratios)
+def test_the_fastest_of_each_layout_pair_is_never_cut(group, ratio):
+    cut = hopeless(group, ratio)
     for layouts in {c.layouts for c in group}:
-        best = min(c.time_ns for c in group if c.layouts == layouts)
-        assert any(c.name not in cut and c.time_ns == best for c in group if c.layouts == layouts)
+        best = min(c.fastest_ns for c in group if c.layouts == layouts)
+        assert all(c.name not in cut for c in group if c.layouts == layouts and c.fastest_ns == best)
+
+
+def test_noise_within_the_ratio_keeps_a_contender():
+    quiet = Contender("quiet", ("hwc", "hwc"), 0, 0, 100, 104)
+    noisy = Contender("noisy", ("hwc", "hwc"), 0, 0, 110, 200)
+    assert hopeless([quiet, noisy], 1.06) == set()
+    assert hopeless([quiet, dataclasses.replace(noisy, fastest_ns=111)], 1.06) == {"noisy"}
