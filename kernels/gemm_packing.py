@@ -65,7 +65,7 @@ def _pixel_taps(s: Shape, weights: Array) -> Array:
 
 
 # One matrix per group: [m][c*kh*kw] planar, [kh*kw*c][m] for pixels.
-PLANAR_PATCHES = Packing(weight_elems, _planar_patches)
+PLANAR_PATCHES = Packing(weight_elems, _planar_patches, lambda s: range(0, s.m, PANEL))
 PIXEL_PATCHES = Packing(weight_elems, _pixel_patches)
 # One matrix per group, all taps side by side: [kh*kw*m][c] planar, [c][kh*kw*m] for pixels.
 PLANAR_STACKED_TAPS = Packing(weight_elems, _planar_stacked_taps)

@@ -6,7 +6,7 @@ Knows nothing of graphs, costs or optimisation. Every other package speaks in th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -257,11 +257,14 @@ class Packing:
     """How weights are rearranged or transformed at export; C never repacks.
 
     `elems(shape)` is the exact number of floats `pack(shape, weights)` returns (1-D float32).
-    `weights` comes in the operator's order given in `OPS`.
+    `weights` comes in the operator's order given in `OPS`. `cuts(shape)` are output channels at which the packed
+    weights of an ungrouped shape fall apart: what is packed for the channels between two cuts is what the smaller
+    operator of those channels packs. With cuts, a grouped shape falls apart between groups. None: never.
     """
 
     elems: Callable[[Shape], int]
     pack: Callable[[Shape, Array], Array]
+    cuts: Callable[[Shape], Iterable[int]] | None = None
 
 
 def _as_is(_shape: Shape, weights: Array) -> Array:
@@ -286,7 +289,12 @@ def bias_elems(s: Shape) -> int:
     return s.c if s.op == "scale" else 0
 
 
-AS_IS = Packing(weight_elems, _as_is)
+def _row_cuts(s: Shape) -> Iterable[int]:
+    """Between any two filters, in steps that leave routines whole register tiles."""
+    return range(0, s.m, 8)
+
+
+AS_IS = Packing(weight_elems, _as_is, _row_cuts)
 BIAS_AS_IS = Packing(bias_elems, _as_is)
 
 # Largest allowed error of one call, relative to max|y| of a float64 reference before its clamp
@@ -323,6 +331,7 @@ class Primitive:
     in_place: bool = False  # y may be the same memory as x[0] (same layout, same dims)
     residual: bool = False  # computes shapes with a residual; y may then be the same memory as x[1]
     pitched: bool = False  # computes shapes with a pitch
+    row_grain: int = 1  # output rows computed together: threads share rows in multiples of it (kernels/split.py)
     needs_libm: bool = False
     headers: tuple[str, ...] = field(default=("include/ts.h",))  # project headers the source includes, transitively
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kernels.conv.panels import BLOCK, blocks, pack_panels
+from kernels.conv.panels import BLOCK, blocks, pack_panels, panel_cuts
 from kernels.spec import Array, Layout, Packing, Primitive, Shape, canonical
 
 CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
@@ -18,10 +18,11 @@ def _in_memory_order(s: Shape, weights: Array, layout: Layout) -> Array:
     return np.stack([layout.store(row) for row in weights.reshape(s.m, s.c, s.h, s.w)])
 
 
-def _rows(layout: Layout) -> Packing:
+def _rows(layout: Layout, together: int) -> Packing:
     return Packing(
         lambda s: s.m * layout.elems(s.c, s.h, s.w),
         lambda s, weights: _in_memory_order(s, weights, layout).reshape(-1),
+        lambda s: range(0, s.m, together),
     )
 
 
@@ -29,6 +30,7 @@ def _panels(layout: Layout) -> Packing:
     return Packing(
         lambda s: blocks(s.m) * BLOCK * layout.elems(s.c, s.h, s.w),
         lambda s, weights: pack_panels(_in_memory_order(s, weights, layout).T, PANEL_BLOCKS),
+        lambda s: panel_cuts(s.m, PANEL_BLOCKS),
     )
 
 
@@ -59,8 +61,8 @@ PRIMITIVES = tuple(
     primitive
     for layout in (CHW, HWC, CHW16C)
     for primitive in (
-        _declare(layout, "rows", "r8", "conv/dense.c", _rows(layout)),
-        _declare(layout, "rows", "r12", "conv/dense.c", _rows(layout)),
+        _declare(layout, "rows", "r8", "conv/dense.c", _rows(layout, 8)),
+        _declare(layout, "rows", "r12", "conv/dense.c", _rows(layout, 12)),
         _declare(layout, "panel", "", "conv/dense_panel.c", _panels(layout)),
     )
 )

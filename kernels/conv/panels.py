@@ -25,6 +25,11 @@ def panel_blocks(total: int, widest: int) -> list[int]:
     return [total // panels + (i < total % panels) for i in range(panels)]
 
 
+def panel_cuts(channels: int, widest: int) -> list[int]:
+    """Output channels at which panels begin; any run of panels is what its channels alone would be packed into."""
+    return [BLOCK * n for n in itertools.accumulate([0, *panel_blocks(blocks(channels), widest)])][:-1]
+
+
 def pack_panels(rows: Array, widest: int) -> Array:
     """[k][m] to [panel][k][16 * blocks of the panel], missing channels zero; 1-D float32."""
     k, m = rows.shape
@@ -46,4 +51,4 @@ def conv_packing(widest: int) -> Packing:
         taps_first = weights.reshape(s.group, mg, s.c // s.group, s.kh * s.kw).transpose(0, 3, 2, 1)
         return np.concatenate([pack_panels(g.reshape(-1, mg), widest) for g in taps_first])
 
-    return Packing(elems, pack)
+    return Packing(elems, pack, lambda s: panel_cuts(s.m, widest))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.conv.direct import TILE_HEADERS
-from kernels.conv.panels import BLOCK, blocks, pack_panels, panel_blocks
+from kernels.conv.panels import BLOCK, blocks, pack_panels, panel_blocks, panel_cuts
 from kernels.spec import (
     DIRECT_ERROR,
     WINOGRAD_F4_ERROR,
@@ -69,7 +69,7 @@ def _packing(m: int, r: int, widest: int) -> Packing:
         transformed = np.einsum("ai,gmcij,bj->gabcm", G, w, G, optimize=True).astype(np.float32)
         return np.concatenate([pack_panels(g.reshape(-1, mg), widest) for g in transformed])
 
-    return Packing(elems, pack)
+    return Packing(elems, pack, lambda s: panel_cuts(s.m, widest))
 
 
 def _workspace(m: int, r: int, block_tiles: int, widest: int) -> Callable[[Shape], int]:
@@ -118,6 +118,7 @@ PRIMITIVES = tuple(
         workspace_elems=_workspace(m, r, block_tiles, widest),
         packing=_packing(m, r, widest),
         max_rel_err=allowed,
+        row_grain=m,
         headers=HEADERS,
     )
     for form, m, r, allowed in _FORMS
