@@ -14,7 +14,7 @@ CLAMPED_OPS = frozenset({"conv", "dense", "scale", "const_add", "const_mul", "cl
 
 WINDOW_FIELDS = ("kh", "kw", "stride_h", "stride_w", "pad_t", "pad_l", "pad_b", "pad_r", "dilation_h", "dilation_w")
 _USED_FIELDS: dict[str, tuple[str, ...]] = {
-    "conv": (*WINDOW_FIELDS, "group"),
+    "conv": (*WINDOW_FIELDS, "group", "residual"),
     "max_pool": WINDOW_FIELDS,
     "avg_pool": (*WINDOW_FIELDS, "count_include_pad"),
     "lrn": ("kh",),
@@ -92,7 +92,8 @@ def _check_operator(graph: Graph, node: Node) -> None:
     chw = graph.tensors[node.output].chw
     _require(chw == s.output_dims, f"output is {chw}, shape says {s.output_dims}")
     plain = Shape(s.op, s.c, s.h, s.w, s.m, s.oh, s.ow)
-    for field in (*WINDOW_FIELDS, "group", "axis", "count_include_pad", "parts", "start", "step", "perm"):
+    others = ("group", "axis", "count_include_pad", "parts", "start", "step", "perm", "residual", "x_pitch", "y_pitch")
+    for field in (*WINDOW_FIELDS, *others):
         used = field in _USED_FIELDS.get(s.op, ())
         _require(used or getattr(s, field) == getattr(plain, field), f"sets {field}, which {s.op} does not use")
     _require(_geometry_holds(s), f"inconsistent geometry [{s.key()}]")

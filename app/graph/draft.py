@@ -13,7 +13,7 @@ from app.graph.ir import Constant, Graph, Node, Tensor
 
 
 class Draft:
-    """Nodes keep their place in the execution order; a merged node takes the place of the earlier one."""
+    """Nodes keep their place in the execution order; a merged node takes the place of the earlier one unless late."""
 
     def __init__(self, graph: Graph):
         self._graph = graph
@@ -45,6 +45,10 @@ class Draft:
         """The node that writes `tensor`; None for a graph input."""
         return self._nodes[self._place[tensor]] if tensor in self._place else None
 
+    def place(self, tensor: str) -> int:
+        """Where in the execution order `tensor` is written; -1 for a graph input."""
+        return self._place.get(tensor, -1)
+
     def sole_reader(self, tensor: str) -> Node | None:
         """The one node that reads `tensor`, if nothing else does (not the caller of the network either)."""
         readers = self._readers[tensor]
@@ -62,12 +66,14 @@ class Draft:
         self._put(place, changed)
         return changed
 
-    def merge(self, first: Node, second: Node, **changes: Any) -> Node:
+    def merge(self, first: Node, second: Node, *, late: bool = False, **changes: Any) -> Node:
         """One node for `first` followed by `second`, its sole reader: `first` in its place, writing second's output.
 
-        The sources of both are kept; `changes` are the other fields of the merged node.
+        The sources of both are kept; `changes` are the other fields of the merged node. `late` puts it where `second`
+        was, for a node that reads something written in between.
         """
         place = self._place.pop(first.output)
+        then = self._place[second.output]
         self._remove(second)
         self._unread(place, first)
         del self._tensors[first.output]
@@ -75,6 +81,8 @@ class Draft:
         merged = dataclasses.replace(
             first, output=second.output, sources=_joined(first.sources, second.sources), **changes
         )
+        if late:
+            self._nodes[place], place = None, then
         self._place[second.output] = place
         self._put(place, merged)
         return merged

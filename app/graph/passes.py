@@ -12,6 +12,7 @@ from collections.abc import Callable
 from app.graph.check import check
 from app.graph.ir import Graph
 from app.graph.passes_fold import fold_pad, fold_scale, fold_scale_forward, fuse_clamp, merge_scales
+from app.graph.passes_residual import fuse_residual
 from app.graph.passes_views import compose_views, drop_noops, fold_flatten, hoist_over_views
 
 Pass = Callable[[Graph], Graph]
@@ -48,10 +49,24 @@ PASSES: tuple[Pass, ...] = (
     fold_pad,
     fuse_clamp,
 )
+JOINING: tuple[Pass, ...] = (fuse_residual,)
+"""What waits until PASSES have come to rest: a conv with a residual takes in no scale or pad any more."""
 
 
 def optimise(graph: Graph) -> Graph:
     """All passes, repeated until the nodes stay as they are."""
+    before = None
+    while before != graph.nodes:
+        before = graph.nodes
+        graph = _settled(graph)
+        for rewrite in JOINING:
+            graph = rewrite(graph)
+            check(graph)
+    return graph
+
+
+def _settled(graph: Graph) -> Graph:
+    """PASSES, repeated until the nodes stay as they are."""
     before = None
     while before != graph.nodes:
         before = graph.nodes

@@ -78,6 +78,8 @@ def fold_scale(graph: Graph) -> Graph:
         linear = draft.producer(scale.inputs[0])
         if scale.op != "scale" or linear is None or linear.op not in ("conv", "dense") or clamps(linear):
             continue
+        if len(linear.inputs) > 1:  # what the scale multiplies is not the conv alone
+            continue
         if draft.sole_reader(linear.output) is None:
             continue
         factor, offset = draft.constant(scale.weights), draft.constant(scale.bias)
@@ -98,6 +100,8 @@ def fold_scale_forward(graph: Graph) -> Graph:
         s = linear.shape
         scale = draft.producer(linear.inputs[0])
         if s is None or linear.op not in ("conv", "dense") or scale is None or scale.op != "scale" or clamps(scale):
+            continue
+        if len(linear.inputs) > 1:  # in front of the residual's producer there may be no place for the conv
             continue
         factor, offset = draft.constant(scale.weights), draft.constant(scale.bias)
         padded = s.op == "conv" and max(s.pad_t, s.pad_l, s.pad_b, s.pad_r) > 0
@@ -153,6 +157,8 @@ def fold_pad(graph: Graph) -> Graph:
         s = window.shape
         pad = draft.producer(window.inputs[0])
         if s is None or window.op not in ("conv", "avg_pool", "max_pool") or pad is None or pad.op != "pad":
+            continue
+        if len(window.inputs) > 1:
             continue
         p = pad.shape
         if p is None or p.m != p.c or pad.attrs.alpha != 0 or draft.sole_reader(pad.output) is None:

@@ -10,7 +10,7 @@ import pytest
 from app.graph.check import check
 from app.graph.ir import Graph
 from app.graph.onnx_import import import_onnx, translate
-from app.graph.passes import PASSES, optimise
+from app.graph.passes import JOINING, PASSES, optimise
 from app.graph.reference import run
 from tests import nets
 from tests.graph import test_operators
@@ -41,7 +41,7 @@ def outputs_of(graph: Graph) -> dict[str, np.ndarray]:
 def test_each_pass_keeps_every_output(name: str) -> None:
     graph = translate(models()[name](), name=name)
     before = outputs_of(graph)
-    for rewrite in PASSES + PASSES:
+    for rewrite in (PASSES + JOINING) * 2:
         graph = rewrite(graph)
         check(graph)
         after = outputs_of(graph)
@@ -129,3 +129,58 @@ def test_dead_branch_is_removed() -> None:
     y = net.conv("x", 3, 4)
     net.add("Exp", y)
     assert ops(net, y) == ["conv"]
+
+
+def graph_of(net: Net, *outputs: str) -> Graph:
+    return import_onnx(net.bytes(*outputs), name="net")
+
+
+def test_an_addition_and_its_relu_join_the_conv_as_a_residual() -> None:
+    net = Net()
+    stem = net.add("Relu", net.conv("x", 3, 4))
+    net.add("Relu", net.add("Add", stem, net.batch_norm(net.conv(stem, 4, 4, bias=False), 4)))
+    _, conv = graph_of(net).nodes
+    assert conv.shape is not None
+    assert (conv.op, conv.shape.residual, conv.inputs[1], conv.attrs.lo) == ("conv", 1, conv.inputs[0], 0.0)
+    assert len(conv.sources) == 4
+
+
+def test_of_two_convs_that_are_added_the_later_one_takes_the_other_as_residual() -> None:
+    for swapped in (False, True):
+        net = Net()
+        first, second = net.conv("x", 3, 4), net.conv("x", 3, 4, 1)
+        net.add("Add", *((second, first) if swapped else (first, second)))
+        one, other = graph_of(net).nodes
+        assert one.shape is not None
+        assert other.shape is not None
+        assert (one.shape.residual, other.shape.residual, other.shape.kh) == (0, 1, 1)
+        assert other.inputs == ("x", one.output)
+
+
+def test_a_conv_waits_for_a_residual_that_is_computed_later() -> None:
+    net = Net()
+    y = net.conv("x", 3, 3)
+    net.add("Add", y, net.add("Exp", net.add("Neg", "x")))
+    assert [node.op for node in graph_of(net).nodes] == ["neg", "exp", "conv"]
+
+
+@pytest.mark.parametrize("why", ["clamped", "read twice", "an output", "added to itself"])
+def test_an_addition_stays_where_the_conv_is_not_its_alone(why: str) -> None:
+    net = Net()
+    y, outputs = net.conv("x", 3, 3), []
+    if why == "clamped":
+        y = net.add("Relu", y)
+    sum_ = net.add("Add", y, y if why == "added to itself" else net.add("Exp", "x"))
+    if why == "read twice":
+        sum_ = net.add("Mul", sum_, y)
+    if why == "an output":
+        outputs = [y, sum_]
+    assert all(node.shape is None or node.shape.residual == 0 for node in graph_of(net, *outputs).nodes)
+
+
+def test_a_scale_behind_a_residual_is_not_folded_into_the_conv_alone() -> None:
+    net = Net()
+    stem = net.conv("x", 3, 3)
+    net.batch_norm(net.add("Add", net.conv(stem, 3, 3), net.add("Exp", stem)), 3)
+    graph = graph_of(net)
+    assert [node.op for node in graph.nodes] == ["conv", "exp", "conv", "scale"]

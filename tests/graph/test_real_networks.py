@@ -21,15 +21,15 @@ MODELS = {
     "kws_arm_dscnn_s": {"conv": 9, "avg_pool": 1, "dense": 1, "softmax": 1},
     "mlperftiny_ad_autoencoder": {"dense": 10},
     "mlperftiny_kws_dscnn": {"conv": 9, "avg_pool": 1, "dense": 1, "softmax": 1},
-    "mlperftiny_resnet8": {"conv": 9, "add": 3, "avg_pool": 1, "dense": 1, "softmax": 1},
+    "mlperftiny_resnet8": {"conv": 9, "avg_pool": 1, "dense": 1, "softmax": 1},
     "mlperftiny_vww_mobilenetv1": {"conv": 27, "avg_pool": 1, "dense": 1, "softmax": 1},
     "mnist8": {"conv": 2, "max_pool": 2, "dense": 1},
-    "mobilenetv2_imagenet": {"conv": 52, "add": 10, "avg_pool": 1, "dense": 1},
-    "resnet20_cifar10": {"conv": 19, "add": 9, "slice": 2, "pad": 2, "avg_pool": 1, "dense": 1},
+    "mobilenetv2_imagenet": {"conv": 52, "avg_pool": 1, "dense": 1},
+    "resnet20_cifar10": {"conv": 19, "slice": 2, "pad": 2, "avg_pool": 1, "dense": 1},
     "squeezenet1_1": {"conv": 26, "max_pool": 3, "concat": 8, "avg_pool": 1, "softmax": 1},
     "squeezenet1_1_winml": {"conv": 26, "max_pool": 3, "concat": 8, "avg_pool": 1, "softmax": 1},
     "ultraface_rfb320": None,
-    "vdsr": {"conv": 20, "add": 1},
+    "vdsr": {"conv": 20},
 }
 
 
