@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Item = TypeVar("Item")
 Axis = Literal["arena", "total", "workspace"]
-JobKind = Literal["seed", "measure", "frontier", "bundle"]
+JobKind = Literal["seed", "measure", "frontier", "bundle", "bench"]
 JobStateName = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
 
 

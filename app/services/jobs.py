@@ -99,6 +99,13 @@ def retry(context: Context, job_id: str) -> JobRecord:
     job = get(context, job_id)
     if not job.state.final:
         raise UserError("job-final", f"the job is {job.state}", hint="cancel it first", status=409)
+    if job.kind == "bench":
+        raise UserError(
+            "query-invalid",
+            "a benchmark runs from the command line only",
+            hint=f"tradespace bench {job.params['model']}",
+            status=409,
+        )
     return context.jobs.create(job.kind, job.params, device=job.device, quiet=job.quiet)[0]
 
 

@@ -4,7 +4,7 @@ import * as fmt from "../format.js";
 import { h, patch, replace } from "../dom.js";
 
 export const ACTIVE = ["queued", "running", "cancelling"];
-const NAMES = { seed: "First run", measure: "Measure", frontier: "Trace front", bundle: "Bundle" };
+const NAMES = { seed: "First run", measure: "Measure", frontier: "Trace front", bundle: "Bundle", bench: "Benchmark" };
 const STATES = { queued: "queued", running: "running", cancelling: "cancelling", succeeded: "done", failed: "failed", cancelled: "cancelled", lost: "lost" };
 
 /** @param {any} job */
