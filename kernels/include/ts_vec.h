@@ -152,6 +152,55 @@ TS_INLINE ts_vec ts_clamp_vec(ts_vec v, ts_vec lo, ts_vec hi)
     return ts_min(hi, ts_max(lo, v));
 }
 
+/* Vectors of at most 8 floats: halves on AVX-512, for as few channels, elsewhere the vector itself. */
+#if TS_VL == 16
+#define TS_HALF_VL 8
+typedef float ts_half __attribute__((vector_size(32), aligned(4), may_alias));
+#else
+#define TS_HALF_VL TS_VL
+typedef ts_vec ts_half;
+#endif
+
+TS_INLINE ts_half ts_load_half(const float *p)
+{
+    return *(const ts_half *)p;
+}
+
+TS_INLINE void ts_store_half(float *p, ts_half v)
+{
+    *(ts_half *)p = v;
+}
+
+TS_INLINE ts_half ts_splat_half(float f)
+{
+#if TS_VL == 16
+    return f - (ts_half){0};
+#else
+    return ts_splat(f);
+#endif
+}
+
+TS_INLINE ts_half ts_fma_half(ts_half a, ts_half b, ts_half c)
+{
+    return a * b + c;
+}
+
+/* As ts_clamp_vec. */
+TS_INLINE ts_half ts_clamp_half(ts_half v, ts_half lo, ts_half hi)
+{
+#if TS_VL < 16
+    return ts_clamp_vec(v, lo, hi);
+#elif defined(__clang__)
+    typedef int32_t lanes __attribute__((vector_size(32)));
+    lanes take = lo > v;
+    v = (ts_half)((take & (lanes)lo) | (~take & (lanes)v));
+    take = hi < v;
+    return (ts_half)((take & (lanes)hi) | (~take & (lanes)v));
+#else
+    return __builtin_ia32_minps256(hi, __builtin_ia32_maxps256(lo, v));
+#endif
+}
+
 /* First n floats in pieces of fixed size, so that no library call is made. 0 <= n < 16. */
 TS_INLINE void ts_copy_few(float *to, const float *from, int32_t n)
 {
