@@ -130,12 +130,17 @@ def bundle(edges: Iterable[Edge]) -> list[Arc]:
     return [Arc(src, dst, tuple(e for _, e in ports)) for dst, _, src, ports in sorted(arcs)]
 
 
-def build(problem: Problem, axis: MemoryAxis, *, weights_matter: bool) -> Flow:
-    """The flow of `problem`; `weights_matter` when weights are bounded or part of the axis."""
+def build(problem: Problem, axis: MemoryAxis, *, weights_matter: bool, prune: bool = True) -> Flow:
+    """The flow of `problem`; `weights_matter` when weights are bounded or part of the axis.
+
+    Without `prune` it keeps dominated options, which are needed when others may be closed or times may change.
+    """
     weights_matter = weights_matter or axis is MemoryAxis.TOTAL
     arcs = bundle(problem.edges)
     options = tuple(
-        (v, i) for v in range(len(problem.nodes)) for i in undominated(problem, v, axis, weights_matter=weights_matter)
+        (v, i)
+        for v, node in enumerate(problem.nodes)
+        for i in (undominated(problem, v, axis, weights_matter=weights_matter) if prune else range(len(node.options)))
     )
     x_of: list[list[int]] = [[] for _ in problem.nodes]
     for j, (v, _) in enumerate(options):

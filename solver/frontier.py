@@ -37,8 +37,9 @@ class Front:
 
     `complete`: no efficient point is missing; else `incomplete_because` says which limit ended the trace (the points
     given are still the ones of largest memory). `certified_by` names the methods that agree on every point:
-    "highs-lp+dp", "highs-lp+mip+dp", or on the total axis "labels+highs-mip". When the second method is not among
-    them, `uncertified_because` says why; points are still proven, by the first alone.
+    "highs-lp+dp", "highs-lp+mip+dp", with a bound on weights "highs-lp+mip+labels", or on the total axis
+    "labels+highs-mip". When the second method is not among them, `uncertified_because` says why; points are still
+    proven, by the first alone.
     `smallest_bytes` is the least budget any selection fits and `smallest` what needs it; None only when a limit or
     a cancellation came before it was known.
     """
@@ -319,10 +320,11 @@ def _finish(
     ordered = tuple(reversed(points))
     uncertified = _certify(solver, ordered, complete=not because) if verify else "not asked for"
     used = [method for method in ("lp", "mip") if method in methods]
+    second = "dp" if solver.max_weights_bytes is None else "labels"
     return Front(
         axis=axis,
         points=ordered,
-        certified_by="highs-" + "+".join(used) + ("" if uncertified else "+dp"),
+        certified_by="highs-" + "+".join(used) + ("" if uncertified else f"+{second}"),
         uncertified_because=uncertified,
         complete=not because,
         incomplete_because=because,

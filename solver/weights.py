@@ -1,0 +1,201 @@
+"""The exact front of weights against latency within a given arena: label search, confirmed by HiGHS step by step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from solver.dp import TooWide
+from solver.evaluate import evaluate
+from solver.frontier import CONFIRM_S, Contradiction, FrontPoint
+from solver.outcome import Held
+from solver.pareto import FAR, Choice, Corners, ParetoProgram
+from solver.problem import MemoryAxis, Problem, validate
+from solver.warm import WarmSolver
+
+
+@dataclass(frozen=True)
+class WeightsFront:
+    """Efficient points by rising weights, all with an arena of at most `arena_bytes` (None: any).
+
+    `certified_by` is "labels+highs-mip" when HiGHS confirmed every step, else "labels" and `uncertified_because`; or
+    "highs-mip" when the tables of the label search would not fit. `complete` and `incomplete_because` as in Front.
+    """
+
+    arena_bytes: int | None
+    points: tuple[FrontPoint, ...]
+    certified_by: str
+    uncertified_because: str
+    complete: bool
+    incomplete_because: str
+    solve_s: float
+
+
+def trace_weights(
+    problem: Problem,
+    arena_bytes: int | None = None,
+    *,
+    max_weights_bytes: int | None = None,
+    on_point: Callable[[FrontPoint], None] | None = None,
+    should_cancel: Callable[[], bool] | None = None,
+    max_points: int | None = None,
+    time_limit_s_per_point: float | None = None,
+    verify: bool = True,
+) -> WeightsFront:
+    """All efficient (weights, time) pairs within the arena, one selection each.
+
+    Raises Infeasible, with the least arena that works, when nothing fits; Contradiction when HiGHS disagrees. Where
+    the label search is too wide, HiGHS descends the bound on weights alone.
+    """
+    validate(problem)
+    started = time.perf_counter()
+    because = uncertified = ""
+    solver: WarmSolver | None = None
+    try:
+        choices = _labels(problem, arena_bytes, max_weights_bytes)
+        method = "labels"
+        points = [_proven(problem, choice, arena_bytes) for choice in choices]
+        if points and verify:
+            solver = WarmSolver(problem, MemoryAxis.ARENA)
+            uncertified = _confirm(solver, arena_bytes, max_weights_bytes, points, should_cancel)
+            method = "labels" if uncertified else "labels+highs-mip"
+        elif not verify:
+            uncertified = "not asked for"
+    except TooWide as error:
+        solver = WarmSolver(problem, MemoryAxis.ARENA)
+        points, because = _descend(
+            solver, arena_bytes, max_weights_bytes, should_cancel, max_points, time_limit_s_per_point
+        )
+        method, uncertified = "highs-mip", str(error)
+    if not points and not because:
+        solver = solver or WarmSolver(problem, MemoryAxis.ARENA)
+        solver.limit(max_weights_bytes=max_weights_bytes)
+        raise solver.infeasible(arena_bytes)
+    if max_points is not None and len(points) > max_points:
+        points, because = points[-max_points:], f"stopped after {max_points} points"
+    for point in reversed(points):
+        if on_point is not None:
+            on_point(point)
+    return WeightsFront(
+        arena_bytes=arena_bytes,
+        points=tuple(points),
+        certified_by=method,
+        uncertified_because=uncertified,
+        complete=not because,
+        incomplete_because=because,
+        solve_s=time.perf_counter() - started,
+    )
+
+
+def _labels(problem: Problem, arena_bytes: int | None, max_weights_bytes: int | None) -> list[Choice]:
+    """The whole front by labels, by rising weights."""
+    owner = ParetoProgram(problem, MemoryAxis.ARENA)
+    if not len(owner.levels):
+        return []
+    top = int(owner.levels[-1])
+    bounds, optima = owner.optima(top if arena_bytes is None else min(arena_bytes, top))
+    if not optima:
+        return []
+    known = _efficient(optima, max_weights_bytes)
+    corners = _improving(owner, known, max_weights_bytes)
+    if corners.reach(bounds.total[:, None])[0]:
+        known = _efficient([*known, *owner.search(bounds, corners)], max_weights_bytes)
+    return known
+
+
+def _efficient(found: list[Choice], max_weights_bytes: int | None) -> list[Choice]:
+    best: list[Choice] = []
+    for choice in sorted(found, key=lambda c: (c.weights_bytes, c.time_ns)):
+        if max_weights_bytes is not None and choice.weights_bytes > max_weights_bytes:
+            break
+        if not best or choice.time_ns < best[-1].time_ns:
+            best.append(choice)
+    return best
+
+
+def _improving(owner: ParetoProgram, known: list[Choice], max_weights_bytes: int | None) -> Corners:
+    """Where a selection must lie to be neither equal to nor worse than a known one."""
+    most = FAR if max_weights_bytes is None else float(max_weights_bytes)
+    rising = known[::-1]  # by rising time, falling weights
+    times = [*(float(c.time_ns - 1) for c in rising), FAR]
+    weights = [most, *(float(c.weights_bytes - 1) for c in rising)]
+    return owner.corners(times, weights)
+
+
+def _proven(problem: Problem, choice: Choice, arena_bytes: int | None) -> FrontPoint:
+    figures = evaluate(problem, choice.selection)
+    fits = arena_bytes is None or figures.arena_bytes <= arena_bytes
+    if (figures.time_ns, figures.weights_bytes) != (choice.time_ns, choice.weights_bytes) or not fits:
+        raise Contradiction(f"the label search says {choice}, the evaluation {figures}")
+    return FrontPoint(choice.selection, figures, True, figures.time_ns, 0.0, 0.0)
+
+
+def _confirm(
+    solver: WarmSolver,
+    arena_bytes: int | None,
+    max_weights_bytes: int | None,
+    points: list[FrontPoint],
+    should_cancel: Callable[[], bool] | None,
+) -> str:
+    """Solve the steps of the front by HiGHS, evenly spread first; "" when all agree, else why not all were solved."""
+    # Step i: one byte of weights below point i the answer is point i - 1; within the bound it is the last point.
+    bounds = [*(point.evaluation.weights_bytes - 1 for point in points), max_weights_bytes]
+    answers: list[FrontPoint | None] = [None, *points]
+    deadline_s = time.perf_counter() + CONFIRM_S
+    confirmed = 0
+    for i in sorted(range(len(bounds)), key=lambda i: (-(i & -i) if i else -len(bounds), i)):
+        left_s = deadline_s - time.perf_counter()
+        if left_s <= 0 or (should_cancel is not None and should_cancel()):
+            break
+        solver.limit(max_weights_bytes=bounds[i])
+        outcome = solver.ask(arena_bytes, time_limit_s=left_s, should_cancel=should_cancel)
+        if not outcome.proven:
+            break
+        answer = answers[i]
+        found_ns = None if outcome.evaluation is None else outcome.evaluation.time_ns
+        claimed_ns = None if answer is None else answer.evaluation.time_ns
+        if found_ns != claimed_ns:
+            raise Contradiction(f"within {bounds[i]} bytes of weights: labels say {claimed_ns} ns, HiGHS {found_ns} ns")
+        confirmed += 1
+    total = len(bounds)
+    return "" if confirmed == total else f"HiGHS confirmed {confirmed} of {total} steps in {CONFIRM_S:g} s"
+
+
+def _descend(
+    solver: WarmSolver,
+    arena_bytes: int | None,
+    max_weights_bytes: int | None,
+    should_cancel: Callable[[], bool] | None,
+    max_points: int | None,
+    time_limit_s: float | None,
+) -> tuple[list[FrontPoint], str]:
+    """The front by HiGHS alone, by rising weights, and why it is incomplete."""
+    found: list[FrontPoint] = []
+    bound_ns = 0  # what cannot be beaten with more weights cannot be beaten with fewer
+    most = max_weights_bytes
+    because = ""
+    while True:
+        if should_cancel is not None and should_cancel():
+            because = "cancelled"
+            break
+        if max_points is not None and len(found) > max_points:
+            because = f"stopped after {max_points} points"
+            break
+        solver.limit(max_weights_bytes=most)
+        outcome = solver.ask(arena_bytes, time_limit_s=time_limit_s, should_cancel=should_cancel)
+        if outcome.held is Held.INFEASIBILITY:
+            break
+        if outcome.selection is None or outcome.evaluation is None:
+            because = f"{outcome.stopped.replace('_', ' ')} within {most} bytes of weights"
+            break
+        bound_ns = max(bound_ns, outcome.bound_ns)
+        figures = outcome.evaluation
+        low_ns = min(bound_ns, figures.time_ns)
+        gap = (figures.time_ns - low_ns) / figures.time_ns if figures.time_ns else 0.0
+        point = FrontPoint(outcome.selection, figures, low_ns == figures.time_ns, low_ns, gap, outcome.solve_s)
+        while found and found[-1].evaluation.time_ns >= figures.time_ns:
+            found.pop()  # equal time with more weights, or an unproven point that a smaller bound beat
+        found.append(point)
+        most = figures.weights_bytes - 1
+    return found[::-1], because
