@@ -105,7 +105,7 @@ class Contender:
             raise ContenderError(f"{command[0]} does not start: {error.strerror}") from error
         finally:
             os.sched_setaffinity(0, allowed)
-        self._child.send_signal(signal.SIGSTOP)
+        self._stop()
 
     def __enter__(self) -> Contender:
         return self
@@ -121,6 +121,11 @@ class Contender:
             if stream is not None and not stream.closed:
                 with contextlib.suppress(BrokenPipeError):  # a request that was never read
                     stream.close()
+
+    @property
+    def process_id(self) -> int:
+        """Of the running process."""
+        return self._child.pid
 
     def load(self, *, timeout_s: float = LOAD_TIMEOUT_S) -> Loaded:
         """Load the network and run it once; raises ContenderError."""
@@ -161,7 +166,7 @@ class Contender:
             self._child.stdin.write(f"{request}\n".encode())
             self._child.stdin.flush()
             line = self._line(time.monotonic() + timeout_s)
-            self._child.send_signal(signal.SIGSTOP)
+            self._stop()
         except TimeoutError:
             raise ContenderError(f"no answer within {timeout_s:.0f} s") from None
         except (BrokenPipeError, EOFError):
@@ -173,6 +178,11 @@ class Contender:
         if "error" in answer:
             raise ContenderError(str(answer["error"]))
         return answer
+
+    def _stop(self) -> None:
+        """Stop all its threads, and return when they have stopped (or the process has ended, which is left to wait)."""
+        self._child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def _line(self, deadline_s: float) -> bytes:
         assert self._child.stdout is not None

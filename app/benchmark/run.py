@@ -69,7 +69,7 @@ def host_speed(toolchain: Toolchain, cpu: int, data_dir: Path) -> HostSpeed:
         binary = build_harness(toolchain, data_dir / "harness", sanitize=False)
     except BuildError as error:
         raise UserError("harness-does-not-build", error.message, hint=error.hint) from None
-    with Harness(binary, cpu=cpu) as harness:
+    with Harness(binary, cpus=(cpu,)) as harness:
         return harness.measure_host()
 
 

@@ -71,6 +71,13 @@ _ALL = (
         "light_squeezenet.onnx",
         0.33,
     ),
+    Example(
+        "densenet121",
+        "DenseNet-121",
+        "Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Networks, 2017",
+        "light_densenet121.onnx",
+        2.15,
+    ),
 )
 
 EXAMPLES: dict[str, Example] = {example.name: example for example in _ALL}
@@ -128,6 +135,11 @@ def _draw(example: str, tensor: str, dims: tuple[int, ...], readers: dict[str, A
     role = list(reader.input).index(tensor)
     if reader.op_type == "BatchNormalization":
         return _draw_normalisation(random, role, dims, readers.get(reader.output[0]))
+    if reader.op_type == "Unsqueeze":  # DenseNet's scales and offsets of single channels are operators of their own
+        reader = readers[reader.output[0]]
+        if reader.op_type == "Mul":
+            return random.uniform(0.8, 1.2, dims).astype(np.float32)
+        return random.standard_normal(dims, np.float32) * np.float32(_BIAS_SPREAD)
     values = random.standard_normal(dims, np.float32)
     if role == 1:
         # He et al. 2015: variance 2 / fan-in keeps the size of activations through ReLUs.

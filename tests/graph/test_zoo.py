@@ -11,7 +11,7 @@ from app.graph.oracle import run_onnx
 from tests import nets
 from tests.graph.judge import assert_equals_onnxruntime
 
-MACS = {"alexnet": 655, "googlenet": 1432, "vgg19": 19632, "resnet50": 4089, "squeezenet": 349}
+MACS = {"alexnet": 655, "googlenet": 1432, "vgg19": 19632, "resnet50": 4089, "squeezenet": 349, "densenet121": 2834}
 """Millions, of convolutions and dense layers."""
 
 LIGHT = ["squeezenet"]
