@@ -19,7 +19,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -71,6 +71,17 @@ class Turn:
     most_runs: int = 10_000
 
 
+@contextlib.contextmanager
+def on_cores(cpus: Collection[int]) -> Iterator[None]:
+    """Processes started inside inherit these cores from this thread, so none of their threads ever runs elsewhere."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 class Contender:
     """A running process that answers the protocol, pinned to `cpus`. Close it, or use it as a context manager."""
 
@@ -86,25 +97,21 @@ class Contender:
         self.name = name
         self._outputs_file = outputs_file
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        allowed = os.sched_getaffinity(0)
-        # A child inherits the cores of the thread that starts it, so no thread of it ever runs elsewhere.
-        os.sched_setaffinity(0, cpus)
         try:
             # A process group of its own keeps Ctrl-C away. When we die, that group is orphaned with a stopped member,
             # and the kernel wakes it to find its standard input closed.
-            self._child = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                env={**os.environ, **(environment or {})},
-                process_group=0,
-            )
+            with on_cores(cpus):
+                self._child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._stderr,
+                    env={**os.environ, **(environment or {})},
+                    process_group=0,
+                )
         except OSError as error:
             self._stderr.close()
             raise ContenderError(f"{command[0]} does not start: {error.strerror}") from error
-        finally:
-            os.sched_setaffinity(0, allowed)
         self._stop()
 
     def __enter__(self) -> Contender:

@@ -71,26 +71,22 @@ def bench_models(
     if budget is not None and point != "fastest":
         raise UserError("query-invalid", "which point is not clear", hint="give --point or --budget, not both")
     turn = Turn(duration(warm_up) or 0, duration(burst) or 0)
+    if threads is not None and threads != _device(site, device).threads:
+        device = f"{device.partition('@')[0]}@{threads}"
     here = _device(site, device)
-    count = threads if threads is not None else here.threads
-    if count != here.threads:
-        raise UserError(
-            "query-invalid",
-            f"bundles of device {device} run on {here.threads} thread(s), not {count}",
-            hint="choose a device of that many threads with --device, see docs/devices.md",
-        )
-    cpus = _cpus(cpu, count, here)
+    environment = here.environment()
+    cpus = _cpus(cpu, here.threads, environment)
     with Shown() as shown:
         records = [_record(site, text, named_dims(dim), shown) for text in model]
         document: dict[str, Any] = {
             "format": report.FORMAT,
             "generator_version": VERSION,
             "started_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "host": here.environment(),
-            "compiler": here.environment()["compiler"],
+            "host": environment,
+            "compiler": environment["compiler"],
             "flags": " ".join(here.toolchain.flags),
             "device": device,
-            "threads": count,
+            "threads": here.threads,
             "cpus": list(cpus),
             "rounds": rounds,
             "turn": asdict(turn),
@@ -102,7 +98,7 @@ def bench_models(
         }
         setup = Setup(
             peers=names,
-            threads=count,
+            threads=here.threads,
             cpus=cpus,
             rounds=rounds,
             turn=turn,
@@ -139,19 +135,20 @@ def _device(site: Context, name: str) -> Device:
     return found
 
 
-def _cpus(text: str | None, threads: int, device: Device) -> tuple[int, ...]:
-    """The cores of `--cpu`, as many as threads; without it the device's own core or the last ones."""
+def _cpus(text: str | None, threads: int, environment: dict[str, Any]) -> tuple[int, ...]:
+    """The cores of `--cpu`, as many as threads; without it those costs are measured on, else the last ones."""
     allowed = sorted(os.sched_getaffinity(0))
+    chosen: list[int] = []
     if text is None:
-        chosen = [device.cpu] if threads == 1 and device.cpu in allowed else allowed[-threads:]
+        own: list[int] = environment.get("pinned_cpus") or [environment.get("pinned_cpu", -1)]
+        chosen = own if len(own) == threads and set(own) <= set(allowed) else allowed[-threads:]
     else:
-        chosen = []
         for word in text.split(","):
             first, dash, last = word.strip().partition("-")
             if not first.isdecimal() or (dash and not last.isdecimal()):
                 raise UserError("query-invalid", f"--cpu {text}: not a list of cores", hint="write 1 or 0,1 or 0-3")
             chosen += range(int(first), int(last or first) + 1)
-    chosen = sorted({cpu for cpu in chosen if cpu is not None})
+    chosen = sorted(set(chosen))
     if len(chosen) != threads or not set(chosen) <= set(allowed):
         raise UserError(
             "query-invalid",
