@@ -1,233 +1,312 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Depthwise convolution (group = c = m), vectors along channels, for hwc and chw16c.
+ * Depthwise convolution (group = c = m), vectors along channels, for hwc, chw8c and chw16c.
  *
- *   weights  [kh][kw][c rounded up to 16], missing channels zero
+ *   weights  [c rounded up to 16 / 16][kh][kw][16]; blocked: missing channels zero; hwc: the last block holds the last
+ *            16 channels (with fewer than 16, those and zeros)
  *
- * A tile is 7, 4 or 1 neighbouring outputs of a row at one vector of channels. It walks the columns it needs once: each
- * is loaded once and multiplied into every output that sees it; rows and columns outside the image are skipped. The
- * last tile of a row overlaps the one before. Zhang et al. 2020, High performance depthwise and pointwise convolutions.
+ * Tiles and their loops are in ts_depthwise.h, once for whole vectors and, on AVX-512, once for half ones, which serve
+ * the channels past a multiple of 16. Zhang et al. 2020, High performance depthwise and pointwise convolutions.
  */
 #include "ts_vec.h"
 
-#define DW_OUTPUTS 7
-#define DW_FEW 4
 #define DW_BLOCK 16
-#define DW_EACH(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6)
+#define DW_WIDEST 8 /* outputs of the widest tile */
+#define DW_FEWEST 4 /* blocks of channels in a strip: enough neighbouring lines for the prefetcher */
+#define DW_CACHE_FLOATS (20 * 1024 / 4) /* rows that stay in the nearest cache while the kernel slides down */
 
+#define DW_HALF (TS_HALF_VL < TS_VL)
+
+/* A call at some neighbouring vectors of channels. */
 struct dw {
     const struct ts_shape *s;
-    const float *x, *weights; /* first of the vector's channels */
+    const float *x, *weights, *bias, *residual; /* first of the channels; bias may be zeros with bias_next = 0 */
     float *y;
-    ptrdiff_t x_pixel, y_pixel, w_tap; /* floats to the next column, output column, tap */
-    ts_vec bias, lo, hi;
-    int32_t lanes;   /* channels of the vector that exist */
-    int32_t blocked; /* missing channels exist in memory and are zero */
+    ptrdiff_t x_pixel, x_row, x_step;  /* floats to the next column, row, row of the kernel */
+    ptrdiff_t y_pixel, y_row, w_block; /* likewise; to the next 16 channels of the weights */
+    int32_t vectors, bias_next;
+    int32_t rows, outside; /* of a tile: rows of the kernel inside the image; bit i, 8 + i: column i from the left,
+                              right is not */
+    int32_t fill, fill_at; /* zeros to store behind the last vector, and where */
+    float lo[DW_BLOCK], hi[DW_BLOCK]; /* both zero at missing channels, whose sums so become zero */
 };
 
-/* Outputs of a vector of which only d->lanes channels exist. */
-TS_ONCE void dw_put_part(const struct dw *d, float *to, const float *part, int32_t outputs)
+typedef void dw_tile(const struct dw *d, const float *x, ptrdiff_t left, const float *weights, float *to);
+
+/* Keeps a vector in its register: gcc loads it again for each of its uses otherwise. */
+#if defined(__SSE2__) && TS_VL > 1
+#define DW_KEEP(v) __asm__("" : "+x"(v))
+#elif defined(__ARM_NEON) && TS_VL > 1
+#define DW_KEEP(v) __asm__("" : "+w"(v))
+#else
+#define DW_KEEP(v) (void)(v)
+#endif
+
+static const float dw_zeros[DW_BLOCK] = {0};
+
+/* Rows of the kernel that meet the image: `count` from `first` on, the first at row `top`. */
+struct dw_rows {
+    int32_t first, count;
+    ptrdiff_t top;
+};
+
+TS_INLINE struct dw_rows dw_rows(const struct ts_shape *s, int32_t oy)
 {
-    for (int32_t o = 0; o < outputs; o++, to += d->y_pixel, part += TS_VL) {
-        if (d->blocked)
-            ts_store(to, ts_zero());
-        ts_store_part(to, ts_load(part), d->lanes);
+    const int32_t top = oy * s->stride_h - s->pad_t;
+    int32_t first = 0, end = s->kh;
+    while (first < end && top + first * s->dilation_h < 0)
+        first++;
+    while (end > first && top + (end - 1) * s->dilation_h >= s->h)
+        end--;
+    return (struct dw_rows){first, end - first, end > first ? top + first * s->dilation_h : 0};
+}
+
+/* Taps [first, end) of a row that starts at column `left` are inside the image; all: every one. */
+struct dw_taps {
+    int32_t first, end, all;
+};
+
+TS_INLINE struct dw_taps dw_taps(const struct ts_shape *s, int32_t left)
+{
+    int32_t first = 0, end = s->kw;
+    while (first < end && left + first * s->dilation_w < 0)
+        first++;
+    while (end > first && left + (end - 1) * s->dilation_w >= s->w)
+        end--;
+    return (struct dw_taps){first, end, end - first == s->kw};
+}
+
+/* The missing channels of `pixels` pixels that no vector has covered. */
+TS_ONCE void dw_fill(const struct dw *d, float *y, int32_t pixels)
+{
+    for (y += d->fill_at; pixels > 0; pixels--, y += d->y_pixel)
+        if (d->fill == 8)
+            memcpy(y, dw_zeros, 8 * sizeof(float));
+        else
+            ts_copy_few(y, dw_zeros, d->fill);
+}
+
+#define DW(name) dw_whole_##name
+#define DW_VEC ts_vec
+#define DW_LANES TS_VL
+#define dw_whole_load ts_load
+#define dw_whole_store ts_store
+#define dw_whole_clamp ts_clamp_vec
+#include "ts_depthwise.h"
+
+#if DW_HALF
+#define DW(name) dw_half_##name
+#define DW_VEC ts_half
+#define DW_LANES TS_HALF_VL
+#define dw_half_load ts_load_half
+#define dw_half_store ts_store_half
+#define dw_half_clamp ts_clamp_half
+#include "ts_depthwise.h"
+#endif
+
+/* The routine has tiles for this kernel, and no tile has more than kw / 2 columns outside the image on a side. */
+static int dw_is_tiled(const struct ts_shape *s)
+{
+    return (s->kw == 3 || s->kw == 5 || s->kw == 7) && s->stride_w <= 2 && s->dilation_w == 1 &&
+           s->pad_l <= s->kw / 2 && (s->ow - 1) * s->stride_w + s->kw - s->pad_l - s->w <= s->kw / 2;
+}
+
+/* `tiles` tiles of every row from output column ox on, at every vector of d. */
+static void dw_strip(struct dw *d, dw_tile *tile, int32_t outputs, int32_t ox, int32_t tiles)
+{
+    const struct ts_shape *s = d->s;
+    const int32_t columns = (outputs - 1) * s->stride_w + s->kw;
+    const ptrdiff_t x_next = (ptrdiff_t)outputs * s->stride_w * d->x_pixel, y_next = outputs * d->y_pixel;
+    for (int32_t oy = 0; oy < s->oh; oy++) {
+        const struct dw_rows rows = dw_rows(s, oy);
+        const float *x = d->x + rows.top * d->x_row, *weights = d->weights + rows.first * s->kw * DW_BLOCK;
+        float *y = d->y + (oy * d->y_row + ox * d->y_pixel);
+        int32_t left = ox * s->stride_w - s->pad_l;
+        ptrdiff_t at = left * d->x_pixel;
+        d->rows = rows.count;
+        for (int32_t n = 0; n < tiles; n++, left += outputs * s->stride_w, at += x_next, y += y_next) {
+            const int32_t over = left + columns - s->w;
+            d->outside = (left < 0 ? (1 << -left) - 1 : 0) | (over > 0 ? ((1 << over) - 1) << 8 : 0);
+            tile(d, x, at, weights, y);
+            if (d->fill)
+                dw_fill(d, y, outputs);
+        }
     }
 }
 
-#define DW_COLUMNS(OP)                                                                                                 \
-    OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11) OP(12) OP(13) OP(14) OP(15) OP(16)
-#define DW_DECLARE(o) ts_vec a##o = d->bias;
-#define DW_WEIGHT(t) ((t) == 0 ? w0 : (t) == 1 ? w1 : (t) == 2 ? w2 : (t) == 3 ? w3 : w4)
-#define DW_INPUT(j)                                                                                                    \
-    ((j) == 0    ? x0                                                                                                  \
-     : (j) == 1  ? x1                                                                                                  \
-     : (j) == 2  ? x2                                                                                                  \
-     : (j) == 3  ? x3                                                                                                  \
-     : (j) == 4  ? x4                                                                                                  \
-     : (j) == 5  ? x5                                                                                                  \
-     : (j) == 6  ? x6                                                                                                  \
-     : (j) == 7  ? x7                                                                                                  \
-     : (j) == 8  ? x8                                                                                                  \
-     : (j) == 9  ? x9                                                                                                  \
-     : (j) == 10 ? x10                                                                                                 \
-     : (j) == 11 ? x11                                                                                                 \
-     : (j) == 12 ? x12                                                                                                 \
-     : (j) == 13 ? x13                                                                                                 \
-     : (j) == 14 ? x14                                                                                                 \
-     : (j) == 15 ? x15                                                                                                 \
-                 : x16)
-#define DW_LOAD(j)                                                                                                     \
-    ts_vec x##j = ts_zero();                                                                                           \
-    if (j <= (outputs - 1) * stride + kw - 1) {                                                                        \
-        if (inside || (uint32_t)(left + j) < (uint32_t)s->w)                                                           \
-            x##j = ts_load(row + offset);                                                                              \
-        offset += pixel;                                                                                               \
-    }
-#define DW_ADD(o)                                                                                                      \
-    if (outputs > o && kw > tap)                                                                                       \
-        a##o = ts_fma(DW_WEIGHT(tap), DW_INPUT(o * stride + tap), a##o);
-#define DW_ANY(o)                                                                                                      \
-    if (outputs > o && (uint32_t)(ix + o * step) < (uint32_t)s->w) {                                                   \
-        const float *at = row + (ix + o * step) * x_pixel;                                                             \
-        a##o = ts_fma(w0, part ? ts_load_part(at, d->lanes) : ts_load(at), a##o);                                      \
-    }
-#define DW_KEEP(o)                                                                                                     \
-    if (outputs > o)                                                                                                   \
-        ts_store(lanes + o * TS_VL, ts_clamp_vec(a##o, d->lo, d->hi));
-#define DW_PUT(o)                                                                                                      \
-    if (outputs > o)                                                                                                   \
-        ts_store(to + o * d->y_pixel, ts_clamp_vec(a##o, d->lo, d->hi));
+static dw_tile *dw_tile_for(const struct ts_shape *s, int half, int32_t outputs)
+{
+    const int32_t kernel = (s->kw / 2 - 1) * 2 + s->stride_w - 1;
+#if DW_HALF
+    if (half)
+        return dw_half_tiles[kernel * DW_WIDEST + outputs - 1];
+#endif
+    (void)half;
+    return dw_whole_tiles[kernel * DW_WIDEST + outputs - 1];
+}
 
-/* Outputs ox .. ox + outputs - 1 of row oy. outputs, kw, stride, inside and part are literals; kw = 0: any kernel and
- * stride. inside: no column is outside the image. part: only d->lanes channels exist in memory. */
-TS_INLINE void dw_tile(const int outputs, const int kw, const int stride, const int inside, const int part,
-                       const struct dw *d, int32_t oy, int32_t ox)
+/* Tiles of one width, in strips of columns and channels whose rows stay in the nearest cache. */
+static void dw_region(struct dw d, int half, int32_t outputs, int32_t ox, int32_t tiles)
+{
+    const struct ts_shape *s = d.s;
+    const int32_t lanes = half ? TS_HALF_VL : TS_VL;
+    const int32_t column_floats = s->kh * outputs * s->stride_w + outputs, edge_floats = s->kh * (s->kw - s->stride_w);
+    int32_t vectors = d.vectors, strip = tiles;
+    if (((int64_t)column_floats * tiles + edge_floats) * vectors * lanes > DW_CACHE_FLOATS) {
+        const int32_t blocks = DW_CACHE_FLOATS / ((column_floats + edge_floats) * DW_BLOCK);
+        vectors = (blocks < DW_FEWEST ? DW_FEWEST : blocks) * DW_BLOCK / lanes;
+        vectors = vectors < d.vectors ? vectors : d.vectors;
+        strip = (DW_CACHE_FLOATS / (vectors * lanes) - edge_floats) / column_floats;
+        strip = strip < 1 ? 1 : strip;
+    }
+    for (int32_t v = 0; v < d.vectors; v += vectors) {
+        struct dw part = d;
+        const ptrdiff_t c = v * lanes;
+        part.vectors = vectors < d.vectors - v ? vectors : d.vectors - v;
+        part.x += c;
+        part.y += c;
+        part.residual += d.residual ? c : 0;
+        part.bias += v * d.bias_next;
+        part.weights += c / DW_BLOCK * d.w_block + c % DW_BLOCK;
+        for (int32_t t = 0; t < tiles; t += strip)
+            dw_strip(&part, dw_tile_for(s, half, outputs), outputs, ox + t * outputs,
+                     strip < tiles - t ? strip : tiles - t);
+    }
+}
+
+/* All outputs of d's channels. The columns are shared as evenly as possible by the fewest tiles: no output is computed
+ * twice, so y may be the residual. */
+static void dw_channels(struct dw *d, int half)
 {
     const struct ts_shape *s = d->s;
-    const int32_t step = kw ? stride : s->stride_w, top = oy * s->stride_h - s->pad_t, left = ox * step - s->pad_l;
-    const ptrdiff_t x_pixel = d->x_pixel;
-    DW_EACH(DW_DECLARE)
-    for (int32_t r = 0; r < s->kh; r++) {
-        const int32_t iy = top + r * s->dilation_h;
-        if (iy < 0 || iy >= s->h)
-            continue;
-        const float *row = d->x + (ptrdiff_t)iy * s->w * x_pixel;
-        const float *w = d->weights + (ptrdiff_t)r * s->kw * d->w_tap;
-        if (kw) {
-            const ts_vec w0 = ts_load(w), w1 = ts_load(w + d->w_tap), w2 = ts_load(w + 2 * d->w_tap);
-            const ts_vec w3 = kw > 3 ? ts_load(w + 3 * d->w_tap) : w0, w4 = kw > 3 ? ts_load(w + 4 * d->w_tap) : w0;
-            ptrdiff_t pixel = x_pixel, offset = left * x_pixel;
-            TS_OPAQUE(pixel);
-            DW_COLUMNS(DW_LOAD)
-            /* Tap by tap: neighbouring products go to different sums. */
-            {
-                enum { tap = 0 };
-                DW_EACH(DW_ADD)
-            }
-            {
-                enum { tap = 1 };
-                DW_EACH(DW_ADD)
-            }
-            {
-                enum { tap = 2 };
-                DW_EACH(DW_ADD)
-            }
-            {
-                enum { tap = 3 };
-                DW_EACH(DW_ADD)
-            }
-            {
-                enum { tap = 4 };
-                DW_EACH(DW_ADD)
-            }
-        } else {
-            for (int32_t t = 0; t < s->kw; t++, w += d->w_tap) {
-                const int32_t ix = left + t * s->dilation_w;
-                const ts_vec w0 = ts_load(w);
-                DW_EACH(DW_ANY)
+    if (!dw_is_tiled(s)) {
+#if DW_HALF
+        if (half)
+            dw_half_any(d);
+        else
+#endif
+            dw_whole_any(d);
+        return;
+    }
+    const int32_t tiles = (s->ow + DW_WIDEST - 1) / DW_WIDEST, narrow = s->ow / tiles, wide = s->ow % tiles;
+    if (wide > 0)
+        dw_region(*d, half, narrow + 1, 0, wide);
+    dw_region(*d, half, narrow, wide * (narrow + 1), tiles - wide);
+}
+
+/* Channels too few for a vector, one after the other. */
+static void dw_singly(const struct dw *d, int32_t channels)
+{
+    const struct ts_shape *s = d->s;
+    for (int32_t oy = 0; oy < s->oh; oy++) {
+        const struct dw_rows rows = dw_rows(s, oy);
+        for (int32_t ox = 0; ox < s->ow; ox++) {
+            const int32_t left = ox * s->stride_w - s->pad_l;
+            const struct dw_taps taps = dw_taps(s, left);
+            const ptrdiff_t y_at = oy * d->y_row + ox * d->y_pixel;
+            for (int32_t c = 0; c < channels; c++) {
+                float sum = d->bias[d->bias_next ? c : 0];
+                for (int32_t r = 0; r < rows.count; r++) {
+                    const float *row = d->x + rows.top * d->x_row + r * d->x_step + c;
+                    const float *w = d->weights + (rows.first + r) * s->kw * DW_BLOCK + c;
+                    for (int32_t t = taps.first; t < taps.end; t++)
+                        sum += w[t * DW_BLOCK] * row[(left + t * s->dilation_w) * d->x_pixel];
+                }
+                sum += d->residual ? d->residual[y_at + c] : 0.0f;
+                d->y[y_at + c] = ts_clamp(sum, s->lo, s->hi);
             }
         }
     }
-    float *to = d->y + ((ptrdiff_t)oy * s->ow + ox) * d->y_pixel;
-    if (d->lanes >= TS_VL) {
-        DW_EACH(DW_PUT)
-    } else {
-        float lanes[DW_OUTPUTS * TS_VL];
-        DW_EACH(DW_KEEP)
-        dw_put_part(d, to, lanes, outputs);
-    }
 }
 
-#define DW_TILES(outputs, kw, stride, part)                                                                            \
-    for (int32_t next = 0; next < ow; next += outputs) {                                                               \
-        const int32_t ox = next + outputs <= ow ? next : ow - outputs, left = ox * stride - d->s->pad_l;               \
-        if (kw && left >= 0 && left + (outputs - 1) * stride + kw <= d->s->w)                                          \
-            dw_tile(outputs, kw, stride, 1, part, d, oy, ox);                                                          \
-        else                                                                                                           \
-            dw_tile(outputs, kw, stride, 0, part, d, oy, ox);                                                          \
+/* What does not change from channel to channel. A pixel's neighbouring channels are neighbours in memory; clamps of
+ * lanes from `used` on are zero. */
+static struct dw dw_call(const struct ts_shape *s, ptrdiff_t x_pixel, ptrdiff_t y_pixel, int32_t used)
+{
+    struct dw d = {.s = s};
+    d.x_pixel = x_pixel;
+    d.y_pixel = y_pixel;
+    d.x_row = s->w * x_pixel;
+    d.y_row = s->ow * y_pixel;
+    d.x_step = s->dilation_h * d.x_row;
+    d.w_block = (ptrdiff_t)s->kh * s->kw * DW_BLOCK;
+    for (int32_t i = 0; i < DW_BLOCK; i++) {
+        d.lo[i] = i < used ? s->lo : 0.0f;
+        d.hi[i] = i < used ? s->hi : 0.0f;
     }
-
-#define DW_ROW(kw, stride)                                                                                             \
-    TS_ONCE void dw_row_##kw##_##stride(const struct dw *d, int32_t oy)                                                \
-    {                                                                                                                  \
-        const int32_t ow = d->s->ow;                                                                                   \
-        if (ow >= DW_OUTPUTS) {                                                                                        \
-            DW_TILES(DW_OUTPUTS, kw, stride, 0)                                                                        \
-        } else if (ow >= DW_FEW) {                                                                                     \
-            DW_TILES(DW_FEW, kw, stride, 0)                                                                            \
-        } else {                                                                                                       \
-            DW_TILES(1, kw, stride, 0)                                                                                 \
-        }                                                                                                              \
-    }
-
-DW_ROW(0, 0)
-DW_ROW(3, 1)
-DW_ROW(3, 2)
-DW_ROW(5, 1)
-DW_ROW(5, 2)
-
-TS_ONCE void dw_row_part(const struct dw *d, int32_t oy)
-{
-    const int32_t ow = d->s->ow;
-    DW_TILES(1, 0, 0, 1)
-}
-
-/* One output row at one vector of channels. */
-static void dw_row(const struct dw *d, int32_t oy)
-{
-    const struct ts_shape *s = d->s;
-    if (d->lanes < TS_VL && !d->blocked)
-        dw_row_part(d, oy);
-    else if (s->dilation_w == 1 && s->kw == 3 && s->stride_w == 1)
-        dw_row_3_1(d, oy);
-    else if (s->dilation_w == 1 && s->kw == 3 && s->stride_w == 2)
-        dw_row_3_2(d, oy);
-    else if (s->dilation_w == 1 && s->kw == 5 && s->stride_w == 1)
-        dw_row_5_1(d, oy);
-    else if (s->dilation_w == 1 && s->kw == 5 && s->stride_w == 2)
-        dw_row_5_2(d, oy);
-    else
-        dw_row_0_0(d, oy);
-}
-
-static void depthwise(const struct ts_shape *s, const float *x, const float *weights, const float *bias, float *y,
-                      int32_t blocked)
-{
-    struct dw d;
-    d.s = s;
-    d.blocked = blocked;
-    d.x_pixel = d.y_pixel = blocked ? DW_BLOCK : s->c;
-    d.w_tap = (s->c + DW_BLOCK - 1) / DW_BLOCK * DW_BLOCK;
-    d.lo = ts_splat(s->lo);
-    d.hi = ts_splat(s->hi);
-    /* Blocked tensors are walked block by block, hwc row by row: both in the order of memory. */
-    const int32_t end = blocked ? (int32_t)d.w_tap : s->c, span = blocked ? DW_BLOCK : end;
-    for (int32_t c0 = 0; c0 < end; c0 += span)
-        for (int32_t oy = 0; oy < s->oh; oy++)
-            for (int32_t at = c0; at < c0 + span; at += TS_VL) {
-                /* The last vector of hwc overlaps the one before, so that it is whole. */
-                const int32_t c = blocked || at + TS_VL <= end || end < TS_VL ? at : end - TS_VL;
-                const ptrdiff_t plane = blocked ? c / DW_BLOCK * DW_BLOCK : 0, lane = blocked ? c % DW_BLOCK : c;
-                d.lanes = s->c - c < TS_VL ? (s->c > c ? s->c - c : 0) : TS_VL;
-                d.x = x + plane * s->h * s->w + lane;
-                d.y = y + plane * s->oh * s->ow + lane;
-                d.weights = weights + c;
-                d.bias = !bias || d.lanes == 0 ? ts_zero()
-                         : d.lanes < TS_VL     ? ts_load_part(bias + c, d.lanes)
-                                               : ts_load(bias + c);
-                dw_row(&d, oy);
-            }
+    return d;
 }
 
 TS_ROUTINE(conv_depthwise_hwc_hwc_f32)
 {
     (void)workspace;
-    depthwise(s, x[0], weights, bias, y, 0);
+    struct dw d = dw_call(s, s->x_pitch, s->y_pitch, DW_BLOCK);
+    /* Where the last vector would reach past the channels it starts earlier and repeats some of its neighbour's. A
+     * residual forbids that: it may be y. */
+    const int repeats = s->n_in == 1;
+    const int32_t whole = s->c / DW_BLOCK * DW_BLOCK, last = whole == 0 ? 0 : s->c - DW_BLOCK;
+    for (int32_t c = 0, next; c < s->c; c = next) {
+        const int32_t left = (c < whole ? whole : s->c) - c;
+        const int half = left < TS_VL && DW_HALF && (left <= TS_HALF_VL || s->c < TS_VL || !repeats);
+        const int32_t lanes = half ? TS_HALF_VL : TS_VL;
+        const int32_t at = left >= lanes || !repeats || s->c < lanes ? c : s->c - lanes;
+        d.vectors = (c < whole ? left : s->c - at) / lanes;
+        d.x = x[0] + at;
+        d.y = y + at;
+        d.residual = s->n_in == 2 ? x[1] + at : NULL;
+        d.bias = bias ? bias + at : dw_zeros;
+        d.bias_next = bias ? lanes : 0;
+        d.weights = at < whole && c < whole ? weights : weights + (s->c - 1) / DW_BLOCK * d.w_block + (at - last);
+        if (d.vectors > 0)
+            dw_channels(&d, half);
+        else
+            dw_singly(&d, left);
+        next = d.vectors > 0 ? at + d.vectors * lanes : s->c;
+    }
+}
+
+TS_INLINE void dw_blocked(const int32_t block, const struct ts_shape *s, const float *const *x, const float *weights,
+                          const float *bias, float *y)
+{
+    struct dw d = dw_call(s, block, block, block);
+    const ptrdiff_t x_plane = (ptrdiff_t)s->x_pitch * block, y_plane = (ptrdiff_t)s->y_pitch * block;
+    float some[DW_BLOCK];
+    d.x = x[0];
+    d.y = y;
+    d.residual = s->n_in == 2 ? x[1] : NULL;
+    for (int32_t c = 0; c < s->c; c += block) {
+        const int32_t used = s->c - c < block ? s->c - c : block;
+        const int half = DW_HALF && used <= TS_HALF_VL;
+        const int32_t lanes = half ? TS_HALF_VL : TS_VL;
+        d.weights = weights + c / DW_BLOCK * d.w_block + c % DW_BLOCK;
+        d.bias = bias ? bias + c : dw_zeros;
+        d.bias_next = bias ? lanes : 0;
+        if (used < block) {
+            const struct dw partial = dw_call(s, block, block, used);
+            memcpy(d.lo, partial.lo, sizeof d.lo);
+            memcpy(d.hi, partial.hi, sizeof d.hi);
+            for (int32_t i = 0; i < block; i++)
+                some[i] = bias && i < used ? bias[c + i] : 0.0f;
+            d.bias = some;
+        }
+        d.vectors = (used + lanes - 1) / lanes;
+        d.fill_at = d.vectors * lanes;
+        d.fill = block - d.fill_at;
+        dw_channels(&d, half);
+        d.x += x_plane;
+        d.y += y_plane;
+        d.residual += d.residual ? y_plane : 0;
+    }
+}
+
+TS_ROUTINE(conv_depthwise_chw8c_chw8c_f32)
+{
+    (void)workspace;
+    dw_blocked(8, s, x, weights, bias, y);
 }
 
 TS_ROUTINE(conv_depthwise_chw16c_chw16c_f32)
 {
     (void)workspace;
-    depthwise(s, x[0], weights, bias, y, 1);
+    dw_blocked(16, s, x, weights, bias, y);
 }

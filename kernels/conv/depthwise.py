@@ -1,6 +1,8 @@
-"""Depthwise convolution: one input channel per output channel, along channels (hwc, chw16c) or columns (chw)."""
+"""Depthwise convolution: one input channel per output channel, along channels (hwc, chw8c, chw16c) or columns (chw)."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from kernels.conv.direct import PLANAR_HEADERS, refuses_planar
 from kernels.conv.panels import BLOCK, blocks
 from kernels.spec import AS_IS, Array, Layout, Packing, Primitive, Shape
 
-CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
+CHW, HWC, CHW8C, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW8C, Layout.CHW16C
 CITE = "Zhang, Lo & Lu 2020, High performance depthwise and pointwise convolutions on mobile devices"
 
 
@@ -29,11 +31,22 @@ def packed_elems(s: Shape) -> int:
     return s.kh * s.kw * blocks(s.c) * BLOCK
 
 
-def pack(s: Shape, weights: Array) -> Array:
-    """[c][1][kh][kw] to [kh][kw][c rounded up to 16]."""
-    packed = np.zeros((s.kh * s.kw, blocks(s.c) * BLOCK), np.float32)
-    packed[:, : s.c] = weights.reshape(s.c, -1).T
-    return packed.reshape(-1)
+def pack_blocked(s: Shape, weights: Array) -> Array:
+    """[c][1][kh][kw] to [c rounded up to 16 / 16][kh][kw][16], missing channels zero."""
+    padded = np.zeros((blocks(s.c) * BLOCK, s.kh * s.kw), np.float32)
+    padded[: s.c] = weights.reshape(s.c, -1)
+    return np.ascontiguousarray(padded.reshape(-1, BLOCK, s.kh * s.kw).transpose(0, 2, 1)).reshape(-1)
+
+
+def pack_hwc(s: Shape, weights: Array) -> Array:
+    """The same order, but the last block repeats channels of the one before, if there is one, in place of zeros.
+
+    So every vector of neighbouring channels that ends at the last channel is one load, whatever its length.
+    """
+    taps = weights.reshape(s.c, -1)
+    if s.c > BLOCK:
+        taps = np.concatenate((taps[: s.c // BLOCK * BLOCK], taps[-BLOCK:] if s.c % BLOCK else taps[:0]))
+    return pack_blocked(dataclasses.replace(s, c=len(taps)), taps)
 
 
 PRIMITIVES = (
@@ -46,10 +59,12 @@ PRIMITIVES = (
             "conv/depthwise.c",
             cite=CITE,
             refuses=refuses,
-            packing=Packing(packed_elems, pack),
-            headers=("include/ts.h", "include/ts_vec.h"),
+            packing=Packing(packed_elems, pack_hwc if layout is HWC else pack_blocked),
+            residual=True,
+            pitched=True,
+            headers=("include/ts.h", "include/ts_depthwise.h", "include/ts_vec.h"),
         )
-        for layout in (HWC, CHW16C)
+        for layout in (HWC, CHW8C, CHW16C)
     ),
     Primitive(
         "conv",

@@ -131,14 +131,18 @@ def test_dense_hwc_is_refused_where_it_is_chw_under_another_name() -> None:
 
 
 @given(c=st.integers(1, 40), kernel=st.sampled_from([(3, 3), (1, 5)]))
-def test_depthwise_weights_lie_tap_by_tap(c: int, kernel: tuple[int, int]) -> None:
+def test_depthwise_weights_lie_block_by_block_and_tap_by_tap(c: int, kernel: tuple[int, int]) -> None:
     s = conv(1, 1, *kernel, group=c)
-    weights = numbered(s)
-    packed = depthwise.pack(s, weights)
-    assert packed.size == depthwise.packed_elems(s)
-    lanes = packed.reshape(s.kh * s.kw, -1)
-    np.testing.assert_array_equal(lanes[:, :c], weights.reshape(c, -1).T)
-    assert not lanes[:, c:].any()
+    taps = numbered(s).reshape(c, -1)
+    blocked, hwc = depthwise.pack_blocked(s, taps), depthwise.pack_hwc(s, taps)
+    assert blocked.size == hwc.size == depthwise.packed_elems(s)
+    lanes = blocked.reshape(-1, s.kh * s.kw, 16).transpose(0, 2, 1).reshape(-1, s.kh * s.kw)
+    np.testing.assert_array_equal(lanes[:c], taps)
+    assert not lanes[c:].any()
+    # In hwc the last block ends with the last channel, where there are enough.
+    first = max(0, c - 16)
+    np.testing.assert_array_equal(hwc[: blocked.size - s.kh * s.kw * 16], blocked[: -s.kh * s.kw * 16])
+    np.testing.assert_array_equal(hwc[-s.kh * s.kw * 16 :].reshape(-1, 16)[:, : c - first].T, taps[first:])
 
 
 @pytest.mark.parametrize("primitive", [p for p in ALL if p.family == "winograd"], ids=lambda p: p.name)
