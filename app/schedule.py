@@ -70,7 +70,8 @@ class Schedule:
     """Everything code generation needs besides the graph's constants.
 
     `copies` are (input index or output index as Operand, output Operand) pairs copied byte by byte after the last
-    call: graph outputs that are graph inputs, or that name the same tensor twice.
+    call: graph outputs that are graph inputs, or that name the same tensor twice. Up to `threads` threads share a call
+    as kernels/split.py says; workspaces are large enough for that.
     """
 
     inputs: tuple[Port, ...]
@@ -80,3 +81,4 @@ class Schedule:
     arena_bytes: int
     align_bytes: int
     copies: tuple[tuple[Operand, Operand], ...] = ()
+    threads: int = 1

@@ -50,10 +50,15 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A C compiler and the flags that fix its optimisation and target."""
+    """A C compiler, the flags that fix its optimisation and target, and what starts its programs.
+
+    `runner` goes before the path of a program: an emulator, or ssh to a board that sees the same files. Empty where
+    this machine runs them itself.
+    """
 
     cc: str
     flags: tuple[str, ...] = ("-O3", "-march=native")
+    runner: tuple[str, ...] = ()
 
 
 def host_toolchain(cc: str | None = None) -> Toolchain:
@@ -111,6 +116,10 @@ def build_harness(
         raise BuildError(
             f"The C compiler {toolchain.cc} was not found.", f"Install {toolchain.cc} or choose another toolchain."
         )
+    if toolchain.runner and not shutil.which(toolchain.runner[0]):
+        raise BuildError(
+            f"The runner {toolchain.runner[0]} was not found.", f"Install it to start programs built by {toolchain.cc}."
+        )
     flags = toolchain.flags + (SANITIZE_FLAGS if sanitize else ()) + STRICT_FLAGS
     table = "".join(f"TS_PRIMITIVE({p.name})\n" for p in sorted(chosen, key=lambda p: p.name))
     base = _digest(compiler_identity(toolchain), *flags, _processor(flags), _CONFIG_HEADER)
@@ -141,7 +150,7 @@ def build_harness(
         compiled = list(pool.map(compile_one, sources, digests))
     partial = binary.with_suffix(f".{os.getpid()}.part")
     _run(
-        [toolchain.cc, *flags, *map(str, compiled), "-o", str(partial), "-lm"],
+        [toolchain.cc, *flags, *map(str, compiled), "-o", str(partial), "-lm", "-pthread"],
         f"{toolchain.cc} could not link the harness.",
     )
     partial.replace(binary)
@@ -151,7 +160,7 @@ def build_harness(
 def harness_files(primitives: Iterable[Primitive]) -> dict[str, bytes]:
     """Every file the harness of these primitives is made of, to build it elsewhere: path below a new folder -> content.
 
-    Compile the `.c` files with `-I kernels/include -I generated` and link with `-lm`.
+    Compile the `.c` files with `-I kernels/include -I generated` and link with `-lm -pthread`.
     """
     chosen = sorted(primitives, key=lambda p: p.name)
     sources = {registry.ROOT / p.source for p in chosen} | {DRIVER}

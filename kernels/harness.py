@@ -12,7 +12,7 @@ import select
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from kernels.spec import F32_BYTES, Array, Attrs, Layout, Primitive, Shape
+from kernels.split import Part, parts_workspace_bytes, split
 
 DEFAULT_TIMEOUT_S = 120.0
 
@@ -64,14 +65,21 @@ class HostSpeed:
 
 
 class Harness:
-    """The harness binary in a child process, pinned to `cpu` when given; restarted after a crash.
+    """The harness binary in a child process, on `cpus` only if any are given; restarted after a crash.
 
-    Use as a context manager, from one thread at a time.
+    `runner` is what starts the binary (Toolchain.runner). Use as a context manager, from one thread at a time.
     """
 
-    def __init__(self, binary: Path, cpu: int | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self._binary = binary
-        self._cpu = cpu
+    def __init__(
+        self,
+        binary: Path,
+        cpus: Collection[int] = (),
+        *,
+        runner: Sequence[str] = (),
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        self._command = (*runner, str(binary))
+        self._cpus = frozenset(cpus)
         self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None
@@ -104,11 +112,13 @@ class Harness:
         bias: Array | None = None,
         *,
         in_place: int | None = None,
+        parts: Sequence[Part] = (),
     ) -> CheckResult:
         """Run `primitive` twice with exactly its declared workspace and report the output and everything it touched.
 
         `inputs` are [c][h][w] float32, one per activation input; `weights` and `bias` are in the operator's own order
-        (spec.OPS) and packed here. `in_place` lets y and that input be the same memory.
+        (spec.OPS) and packed here. `in_place` lets y and that input be the same memory. Several `parts` of the call run
+        at the same time, the workspace then being theirs.
         """
         stored = [
             _spread(
@@ -120,8 +130,10 @@ class Harness:
         packed = _pack(primitive, shape, "weights", weights)
         packed_bias = _pack(primitive, shape, "bias", bias)
         port = -1 if in_place is None else in_place
-        request = f"check {_describe(primitive, shape, attrs)} in_place={port}\n".encode()
-        payload = b"".join([request, *(a.tobytes() for a in (*stored, packed, packed_bias))])
+        request = (
+            f"check {_describe(primitive, shape, attrs, parts)} in_place={port}{_shares(primitive, shape, parts)}\n"
+        )
+        payload = b"".join([request.encode(), *(a.tobytes() for a in (*stored, packed, packed_bias))])
         y_bytes = F32_BYTES * primitive.output_elems(shape)
         answer, raw = self._ask(primitive.name, shape.key(), payload, y_bytes, self._timeout_s)
         flat, gaps_ok = _gather(raw, _parts(primitive, shape, None))
@@ -140,8 +152,9 @@ class Harness:
         evict_bytes: int,
         dram_weights: bool = False,
         max_ns: int,
+        threads: int = 1,
     ) -> tuple[int, ...]:
-        """Nanoseconds of single calls, in the order taken; at least one, at most `samples`.
+        """Nanoseconds of single calls on `threads` threads, in the order taken; at least one, at most `samples`.
 
         Before each call a buffer of `evict_bytes` is streamed, so that weights come from beyond the caches that are
         smaller, then output, workspace and inputs are touched. No further sample starts after `max_ns` in all.
@@ -154,6 +167,7 @@ class Harness:
             evict_bytes=evict_bytes,
             dram_weights=dram_weights,
             max_ns=max_ns,
+            threads=threads,
         ).encode()
         # The last call may start just before max_ns; the default time-out is its allowance.
         timeout_s = self._timeout_s + max_ns * 1e-9
@@ -212,14 +226,14 @@ class Harness:
             # Leak checking needs ptrace, which containers often forbid; routines do not allocate.
             environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
             self._child = subprocess.Popen(
-                [str(self._binary)],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 env=environment,
             )
-            if self._cpu is not None:
-                os.sched_setaffinity(self._child.pid, {self._cpu})
+            if self._cpus:
+                os.sched_setaffinity(self._child.pid, self._cpus)
         return self._child
 
     def _post_mortem(self, child: subprocess.Popen[bytes]) -> str:
@@ -241,11 +255,16 @@ def time_request(
     evict_bytes: int,
     max_ns: int,
     dram_weights: bool = False,
+    threads: int = 1,
 ) -> str:
-    """The line, its end included, that asks the driver to time calls; the answer is one line of JSON."""
-    words = _describe(primitive, shape, attrs or Attrs())
+    """The line, its end included, that asks the driver to time calls; the answer is one line of JSON.
+
+    A call that `threads` threads do not share is timed as on one.
+    """
+    parts = split(primitive, shape, threads)
+    words = _describe(primitive, shape, attrs or Attrs(), parts)
     options = f"samples={samples} evict_bytes={evict_bytes} dram_weights={int(dram_weights)} max_ns={max_ns}"
-    return f"time {words} {options}\n"
+    return f"time {words} {options}{_shares(primitive, shape, parts)}\n"
 
 
 def _pack(primitive: Primitive, shape: Shape, which: str, values: Array | None) -> Array:
@@ -294,7 +313,7 @@ def _gather(raw: bytes, parts: tuple[int, int, int]) -> tuple[Array, bool]:
     return np.ascontiguousarray(rows[:, :length]).reshape(-1), rows[:, length:].tobytes() == tail * count
 
 
-def _describe(primitive: Primitive, shape: Shape, attrs: Attrs) -> str:
+def _describe(primitive: Primitive, shape: Shape, attrs: Attrs, parts: Sequence[Part] = ()) -> str:
     """The words of a request that say what to call and how large everything is."""
     numbers = [f"{f.name}={float(np.float32(getattr(attrs, f.name))).hex()}" for f in dataclasses.fields(Attrs)]
     x_elems = [primitive.input_elems(shape, port) for port in range(shape.n_in)]
@@ -304,9 +323,56 @@ def _describe(primitive: Primitive, shape: Shape, attrs: Attrs) -> str:
         f"weights_elems={primitive.packing.elems(shape)}",
         f"bias_elems={primitive.bias_packing.elems(shape)}",
         f"y_elems={primitive.output_elems(shape)}",
-        f"workspace_bytes={primitive.workspace_bytes(shape)}",
+        f"workspace_bytes={parts_workspace_bytes(primitive, parts) if parts else primitive.workspace_bytes(shape)}",
     )
     own = dataclasses.replace(shape, residual=0, x_pitch=0, y_pitch=0)  # said by x_elems and in full below
     _, *geometry = own.key().split()
     pitches = (f"x_pitch={x_pitch}", f"y_pitch={y_pitch}")
     return " ".join([primitive.name, *geometry, *pitches, *numbers, *sizes])
+
+
+def _shares(primitive: Primitive, shape: Shape, parts: Sequence[Part]) -> str:
+    """The words of a shared call's parts: where each differs from the call; "" when there is only one."""
+    if len(parts) < 2:
+        return ""
+    words = []
+    for number, part in enumerate(parts):
+        words += ["part", *_differences(primitive, shape, part.shape)]
+        words += [f"x{port}_at={at}" for port, at in enumerate(part.x)]
+        words += [f"{name}_at={getattr(part, name)}" for name in ("weights", "bias", "y", "workspace")]
+        words.append(f"scratch_elems={primitive.workspace_elems(part.shape)}")
+        for port, at in enumerate(part.x):
+            if part.x == parts[number - 1].x and primitive.input_elems(part.shape, port) == primitive.input_elems(
+                shape, port
+            ):
+                words.append(f"x{port}_span={_share_of(primitive.input_elems(shape, port), number, len(parts))}")
+            else:
+                words.append(f"x{port}_span={_span(at, _parts(primitive, part.shape, port))}")
+        words.append(f"y_span={_span(part.y, _parts(primitive, part.shape, None))}")
+    return " " + " ".join(words)
+
+
+def _differences(primitive: Primitive, shape: Shape, part: Shape) -> list[str]:
+    """The fields of the C struct that a part has of its own."""
+
+    def fields(s: Shape) -> dict[str, int]:
+        numbers = {
+            f.name: getattr(s, f.name) for f in dataclasses.fields(s) if f.type == "int" and f.name != "residual"
+        }
+        x_pitch, y_pitch = primitive.pitches(s)
+        return numbers | {"x_pitch": x_pitch, "y_pitch": y_pitch}
+
+    whole = fields(shape)
+    return [f"{name}={value}" for name, value in fields(part).items() if value != whole[name]]
+
+
+def _span(at: int, parts: tuple[int, int, int]) -> str:
+    """A part of a tensor as the driver walks it: first float, floats of a run, from one to the next, how many."""
+    count, length, step = parts
+    return f"{at},{count * length},0,1" if step == length else f"{at},{length},{step},{count}"
+
+
+def _share_of(elems: int, number: int, of: int) -> str:
+    """An equal share of a tensor that every part reads whole."""
+    first, end = elems * number // of, elems * (number + 1) // of
+    return f"{first},{end - first},0,1"

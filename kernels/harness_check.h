@@ -122,8 +122,8 @@ static void check(const struct request *r)
             memcpy(y[k].data, x[r->in_place].data, x[r->in_place].bytes);
             x_data[r->in_place] = (const float *)(const void *)y[k].data;
         }
-        r->run(&r->shape, x_data, (const float *)(const void *)weights.data, (const float *)(const void *)bias.data,
-               (float *)(void *)y[k].data, (float *)(void *)workspace.data);
+        call(r, x_data, (const float *)(const void *)weights.data, (const float *)(const void *)bias.data,
+             (float *)(void *)y[k].data, (float *)(void *)workspace.data);
         guards_ok = guards_ok && zone_intact(&y[k]);
         if (workspace.base != NULL) {
             size_t touched = high_water_bytes(workspace.data, workspace.bytes, POISONS[1 - k]);

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TS_THREADS 64 /* MOST_THREADS of kernels/split.py */
+#include "ts_pool.h"
 #include "ts_vec.h"
 
 #define TS_PRIMITIVE(name) TS_ROUTINE(name);
@@ -27,6 +29,17 @@ static const struct primitive {
 
 enum { MAX_INPUTS = 256, MAX_LINE = 1 << 16 };
 
+/* A part of a tensor: `count` runs of `run` floats, `step` apart, from float `at`. */
+struct span {
+    int64_t at, run, step, count;
+};
+
+/* What a thread of a shared call has in its caches: what it wrote or will write. */
+struct share {
+    struct span x[2], y;
+    size_t workspace_elems;
+};
+
 struct request {
     ts_routine *run;
     struct ts_shape shape;
@@ -36,6 +49,9 @@ struct request {
     size_t weights_elems, bias_elems, y_elems, workspace_bytes;
     int32_t in_place; /* the input that y overwrites; -1 for none */
     int64_t samples, evict_bytes, dram_weights, max_ns;
+    int32_t n_parts; /* 0: the call is not shared */
+    struct ts_part part[TS_THREADS];
+    struct share share[TS_THREADS];
 };
 
 static void fail(const char *what, const char *word)
@@ -58,9 +74,41 @@ static int32_t parse_list(const char *text, int64_t *out, int32_t room)
     return n;
 }
 
+/* A word of a part; false when it is a field of its shape. */
+static bool set_part_field(struct ts_part *part, struct share *share, const char *key, const int64_t *list, int32_t n)
+{
+    const struct {
+        const char *key;
+        size_t *field;
+    } offsets[] = {
+        {"x0_at", &part->x[0]},
+        {"x1_at", &part->x[1]},
+        {"weights_at", &part->weights},
+        {"bias_at", &part->bias},
+        {"y_at", &part->y},
+        {"workspace_at", &part->workspace},
+        {"scratch_elems", &share->workspace_elems},
+    };
+    const struct {
+        const char *key;
+        struct span *field;
+    } spans[] = {{"x0_span", &share->x[0]}, {"x1_span", &share->x[1]}, {"y_span", &share->y}};
+    for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++)
+        if (strcmp(key, offsets[i].key) == 0) {
+            *offsets[i].field = (size_t)list[0];
+            return true;
+        }
+    for (size_t i = 0; i < sizeof spans / sizeof *spans; i++)
+        if (strcmp(key, spans[i].key) == 0 && n == 4) {
+            *spans[i].field = (struct span){list[0], list[1], list[2], list[3]};
+            return true;
+        }
+    return false;
+}
+
 static void set_field(struct request *r, const char *key, const char *text)
 {
-    struct ts_shape *s = &r->shape;
+    struct ts_shape *s = r->n_parts > 0 ? &r->part[r->n_parts - 1].shape : &r->shape;
     const struct {
         const char *key;
         int32_t *field;
@@ -119,6 +167,8 @@ static void set_field(struct request *r, const char *key, const char *text)
             return;
         }
     int32_t n = parse_list(text, list, MAX_INPUTS);
+    if (r->n_parts > 0 && set_part_field(&r->part[r->n_parts - 1], &r->share[r->n_parts - 1], key, list, n))
+        return;
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
         if (strcmp(key, ints[i].key) == 0) {
             *ints[i].field = (int32_t)list[0];
@@ -184,11 +234,42 @@ static void parse_request(struct request *r, char *words)
     if (r->run == NULL)
         fail("no such primitive", name);
     for (char *word; (word = strtok_r(rest, " \n", &rest)) != NULL;) {
+        if (strcmp(word, "part") ==
+            0) { /* the words that follow are of one more part: where it differs from the call */
+            if (r->n_parts == TS_THREADS)
+                fail("too many parts", name);
+            r->part[r->n_parts++].shape = r->shape;
+            continue;
+        }
         char *equals = strchr(word, '=');
         if (equals == NULL)
             fail("not key=value", word);
         *equals = '\0';
         set_field(r, word, equals + 1);
+    }
+}
+
+/* The threads of shared calls, started when a request first needs that many. */
+static struct ts_pool *threads_of(int32_t parts)
+{
+    static struct ts_pool pool;
+    if (pool.workers < parts - 1) {
+        if (pool.workers > 0)
+            ts_pool_close(&pool);
+        if (ts_pool_open(&pool, parts) != 0)
+            fail("cannot start", "threads");
+    }
+    return &pool;
+}
+
+static void call(const struct request *r, const float *const *x, const float *weights, const float *bias, float *y,
+                 float *workspace)
+{
+    if (r->n_parts == 0) {
+        r->run(&r->shape, x, weights, bias, y, workspace);
+    } else {
+        const struct ts_call shared = {r->run, r->part, x, weights, bias, y, workspace};
+        ts_pool_run(threads_of(r->n_parts), r->n_parts, &shared);
     }
 }
 

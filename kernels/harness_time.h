@@ -89,10 +89,37 @@ static void to_dram(const float *data, size_t elems)
 #endif
 }
 
+/* What threads do to their caches before a call: buffers of `evict_elems` to stream, one for each. */
+struct warming {
+    const struct request *r;
+    float *evicted;
+    size_t evict_elems;
+    float *x[2], *y, *workspace;
+};
+
+static void touch_span(float *data, struct span s)
+{
+    for (int64_t i = 0; i < s.count; i++)
+        touch(data + s.at + i * s.step, (size_t)s.run);
+}
+
+static void warm(const void *data, int32_t part)
+{
+    const struct warming *const w = data;
+    const struct share *const share = &w->r->share[part];
+    touch(w->evicted + (size_t)part * w->evict_elems, w->evict_elems);
+    if (w->y != NULL)
+        touch_span(w->y, share->y);
+    touch(w->workspace + w->r->part[part].workspace, share->workspace_elems);
+    for (int32_t i = 0; i < w->r->n_x; i++)
+        touch_span(w->x[i], share->x[i]);
+}
+
 /* Before each call the caches hold what they hold in a running network. A streamed buffer pushes the weights out of
  * the second-level cache; with dram_weights they leave all caches, as in a network too large for them, and so does an
  * output larger than the second-level cache, whose place in the arena was last used an inference ago. Smaller outputs
- * and workspaces lie where other routines have just been; the inputs have just been written. */
+ * and workspaces lie where other routines have just been; the inputs have just been written. In a shared call
+ * every thread has its own share of them in its own caches, as when it has computed the same share before. */
 static void time_calls(const struct request *r)
 {
     static struct pool x_pool, weights_pool, bias_pool, y_pool, workspace_pool, evict_pool;
@@ -113,7 +140,16 @@ static void time_calls(const struct request *r)
     float *y = pool_get(&y_pool, r->y_elems);
     float *workspace = workspace_elems > 0 ? pool_get(&workspace_pool, workspace_elems) : NULL;
     bool large_output = r->y_elems * sizeof(float) > LEVEL_2_BYTES;
-    float *evicted = evict_elems > 0 ? pool_get(&evict_pool, evict_elems) : NULL;
+    const size_t streams = r->n_parts > 0 ? (size_t)r->n_parts : 1;
+    float *evicted = evict_elems > 0 ? pool_get(&evict_pool, evict_elems * streams) : NULL;
+    const struct warming shares = {
+        .r = r,
+        .evicted = evicted,
+        .evict_elems = evict_elems,
+        .x = {x_base, r->n_x > 1 ? x_base + (r->x_elems[0] + 15) / 16 * 16 : NULL},
+        .y = large_output ? NULL : y,
+        .workspace = workspace,
+    };
 
     int64_t overhead_ns = timer_overhead_ns();
     int64_t *samples = malloc((size_t)r->samples * sizeof *samples);
@@ -127,13 +163,17 @@ static void time_calls(const struct request *r)
             to_dram(y, r->y_elems);
         if (r->dram_weights)
             to_dram(weights, r->weights_elems);
-        touch(evicted, evict_elems);
-        if (!large_output)
-            touch(y, r->y_elems);
-        touch(workspace, workspace_elems);
-        touch(x_base, x_total);
+        if (r->n_parts > 0) {
+            ts_pool_share(threads_of(r->n_parts), r->n_parts, warm, &shares);
+        } else {
+            touch(evicted, evict_elems);
+            if (!large_output)
+                touch(y, r->y_elems);
+            touch(workspace, workspace_elems);
+            touch(x_base, x_total);
+        }
         int64_t start_ns = now_ns();
-        r->run(&r->shape, x, weights, bias, y, workspace);
+        call(r, x, weights, bias, y, workspace);
         int64_t end_ns = now_ns(), ns = end_ns - start_ns - overhead_ns;
         if (!first || ns > r->max_ns / 2 || ns > LONG_CALL_NS)
             samples[taken++] = ns > 1 ? ns : 1;

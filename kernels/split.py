@@ -6,8 +6,9 @@ Pure arithmetic, and the only place of it: bundles and the measuring program get
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kernels.spec import BINARY_OPS, F32_BYTES, UNARY_OPS, Layout, Primitive, Shape
@@ -74,8 +75,22 @@ def split(primitive: Primitive, shape: Shape, threads: int, *, always: bool = Fa
 
 def workspace_bytes(primitive: Primitive, shape: Shape, threads: int) -> int:
     """Scratch bytes a call on `threads` threads writes, exactly: those of its parts, each beginning a cache line."""
-    last = split(primitive, shape, threads)[-1]
-    return F32_BYTES * (last.workspace + primitive.workspace_elems(last.shape))
+    return parts_workspace_bytes(primitive, split(primitive, shape, threads))
+
+
+@functools.cache
+def on_threads(primitive: Primitive, threads: int) -> Primitive:
+    """The primitive as `threads` threads run it: the same, but for the workspace its calls need."""
+    if threads == 1:
+        return primitive
+    own = functools.lru_cache(maxsize=None)(lambda s: workspace_bytes(primitive, s, threads) // F32_BYTES)
+    return dataclasses.replace(primitive, workspace_elems=own)
+
+
+def parts_workspace_bytes(primitive: Primitive, parts: Sequence[Part]) -> int:
+    """Scratch bytes these parts of a call write side by side, exactly."""
+    ends = ((part.workspace, primitive.workspace_elems(part.shape)) for part in parts)
+    return F32_BYTES * max((at + elems for at, elems in ends if elems), default=0)
 
 
 def _worth_sharing(s: Shape) -> bool:
@@ -160,13 +175,19 @@ def _rows(primitive: Primitive, s: Shape, a: int, b: int) -> Part | None:
     )
     x = first * s.w * _pixel(primitive.in_layout, x_pitch)
     y = a * s.ow * _pixel(primitive.out_layout, y_pitch)
-    weights = first * s.w * s.c if s.op in _CONSTANTS else 0
-    if s.op in _CONSTANTS and _is_apart(primitive.in_layout, s.c):
-        return None  # the constants lie like a dense activation, whose rows are apart in every plane
-    if s.n_in == 2 and not s.residual and _is_apart(primitive.in_layout, s.c):
-        return None  # only input 0 has a pitch
-    second = y if s.residual else first * s.w * _pixel(primitive.in_layout, s.c)
-    return Part(shape, (x, second)[: s.n_in], weights, 0, y, 0, f"rows {a} to {b - 1}")
+    dense = first * s.w * _pixel(primitive.in_layout, s.c)
+    has_dense = s.op in BINARY_OPS or s.op in _CONSTANTS
+    if has_dense and _is_apart(primitive.in_layout, s.c):
+        return None  # only input 0 has a pitch, but the other operand's rows would be apart as well
+    return Part(
+        shape,
+        (x, y if s.residual else dense)[: s.n_in],
+        dense if s.op in _CONSTANTS else 0,
+        0,
+        y,
+        0,
+        f"rows {a} to {b - 1}",
+    )
 
 
 def _input_rows(s: Shape, a: int, b: int) -> tuple[int, int, int, int]:

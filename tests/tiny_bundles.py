@@ -12,6 +12,7 @@ from app.graph.ir import Graph, Node, Tensor
 from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule
 from kernels import reference, registry
 from kernels.spec import Array, Attrs, Layout, Primitive, Shape, bias_elems, weight_elems
+from kernels.split import workspace_bytes
 
 ALIGN_BYTES = 64
 
@@ -77,7 +78,7 @@ def first_chw(shape: Shape) -> Primitive:
     return next(p for p in accepted if p.in_layout is p.out_layout is Layout.CHW)
 
 
-def schedule(net: Graph, choose: Callable[[Shape], Primitive] = first_chw) -> Schedule:
+def schedule(net: Graph, choose: Callable[[Shape], Primitive] = first_chw, threads: int = 1) -> Schedule:
     """Every tensor, copy and workspace at its own place; conversions wherever the chosen layouts differ."""
     places: dict[tuple[str, Layout], Operand] = {}
     calls: list[Call] = []
@@ -93,7 +94,7 @@ def schedule(net: Graph, choose: Callable[[Shape], Primitive] = first_chw) -> Sc
         return operand
 
     def add(node: Node, shape: Shape, primitive: Primitive, inputs: tuple[Operand, ...], output: Operand, label: str):
-        needed = primitive.workspace_bytes(shape)
+        needed = workspace_bytes(primitive, shape, threads)
         workspace = place(label, "workspace", needed) if needed else None
         calls.append(
             Call(label, primitive.name, shape, node.attrs, inputs, output, workspace, node.weights, node.bias, 1000)
@@ -140,6 +141,7 @@ def schedule(net: Graph, choose: Callable[[Shape], Primitive] = first_chw) -> Sc
         buffers=tuple(buffers),
         arena_bytes=arena_bytes,
         align_bytes=ALIGN_BYTES,
+        threads=threads,
     )
 
 
@@ -167,21 +169,30 @@ def vectors(net: Graph, count: int = 2, *, seed: int = 1) -> list[tuple[tuple[Ar
     return cases
 
 
-def plan(net: Graph, choose: Callable[[Shape], Primitive] = first_chw, *, prefix: str = "net", count: int = 2) -> Plan:
+def plan(
+    net: Graph,
+    choose: Callable[[Shape], Primitive] = first_chw,
+    *,
+    prefix: str = "net",
+    count: int = 2,
+    threads: int = 1,
+) -> Plan:
     """The plan of `net`'s naive schedule."""
     return make_plan(
         net.name,
         net.constants,
-        schedule(net, choose),
+        schedule(net, choose, threads),
         prefix=prefix,
         vectors=vectors(net, count),
         provenance=PROVENANCE,
     )
 
 
-def files(net: Graph, choose: Callable[[Shape], Primitive] = first_chw, *, prefix: str = "net") -> dict[str, FileData]:
+def files(
+    net: Graph, choose: Callable[[Shape], Primitive] = first_chw, *, prefix: str = "net", threads: int = 1
+) -> dict[str, FileData]:
     """The emitted bundle of `net`'s naive schedule."""
-    return emit(plan(net, choose, prefix=prefix))
+    return emit(plan(net, choose, prefix=prefix, threads=threads))
 
 
 def two_convolutions() -> Graph:

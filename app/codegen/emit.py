@@ -17,9 +17,14 @@ from app.codegen.plan import MAX_REL_ERR, Plan
 from app.codegen.text import bytes_text, dims_text, duration_text, shape_text
 from app.schedule import Call, Operand, Region
 from kernels.spec import F32_BYTES, Attrs, Primitive, Shape
+from kernels.split import Part
 
 FileData = bytes | memoryview
 """Contents of a file; a memoryview where a copy would be hundreds of megabytes."""
+
+POOL_BYTES, WORKER_BYTES = 768, 256
+"""Room for struct ts_pool and each of its workers in the public struct, which cannot show them: their types are those
+of the thread library, and C++ has no C11 atomics. The build checks that it is enough; half of it is on 64-bit Linux."""
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("app.codegen"),
@@ -31,6 +36,15 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters["comment"] = comment
 _TEMPLATES.filters["bytes"] = bytes_text
+
+
+@dataclass(frozen=True)
+class PrintedPart:
+    """A thread's share of a call as text."""
+
+    title: str
+    fields: tuple[str, ...]
+    offsets: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +67,7 @@ class PrintedCall:
     bias: str
     output: str
     workspace: str
+    shares: tuple[PrintedPart, ...]  # empty: the call is not shared
 
 
 def emit(plan: Plan) -> dict[str, FileData]:
@@ -112,6 +127,8 @@ def _context(plan: Plan) -> dict[str, Any]:
     library_blobs = [(f"{plan.prefix}_weights.S", f"{plan.prefix}_weights.bin")] if plan.weights_are_binary else []
     return {
         "prefix": plan.prefix,
+        "threads": plan.threads,
+        "pool_bytes": POOL_BYTES + WORKER_BYTES * (plan.threads - 1),
         "P": plan.prefix.upper(),
         "graph_name": plan.graph_name,
         "version": origin.generator_version,
@@ -164,6 +181,7 @@ def _context(plan: Plan) -> dict[str, Any]:
 
 def _printed(plan: Plan, number: int, call: Call, primitive: Primitive) -> PrintedCall:
     weights, bias = plan.weights.places[number - 1]
+    parts = plan.parts[number - 1]
     weights_bytes = primitive.weights_bytes(call.shape)
     operands = [
         f"in  {_place(plan, operand)}: {dims_text(call.shape.input_dims(port))} {primitive.port_layout(port)}"
@@ -189,7 +207,15 @@ def _printed(plan: Plan, number: int, call: Call, primitive: Primitive) -> Print
         bias="NULL" if bias is None else f"w + {bias // F32_BYTES}",
         output=_pointer(plan, call.output),
         workspace=_pointer(plan, call.workspace) if call.workspace else "NULL",
+        shares=tuple(_share(primitive, part, call.attrs) for part in parts) if len(parts) > 1 else (),
     )
+
+
+def _share(primitive: Primitive, part: Part, attrs: Attrs) -> PrintedPart:
+    """A part with what differs from zero."""
+    places = [f".x = {{{', '.join(map(str, part.x))}}}"]
+    places += [f".{name} = {at}" for name in ("weights", "bias", "y", "workspace") if (at := getattr(part, name))]
+    return PrintedPart(part.title, _shape_fields(part.shape, attrs, primitive.pitches(part.shape)), ", ".join(places))
 
 
 def _pointer(plan: Plan, operand: Operand) -> str:

@@ -19,6 +19,7 @@ def render(plan: Plan, hashes: Mapping[str, str]) -> bytes:
         "format": FORMAT,
         "generator": {"name": "tradespace", "version": origin.generator_version},
         "prefix": plan.prefix,
+        "threads": plan.threads,
         "model": {
             "name": origin.model_name,
             "graph": plan.graph_name,
@@ -61,11 +62,12 @@ def render(plan: Plan, hashes: Mapping[str, str]) -> bytes:
                 "primitive": primitive.name,
                 "family": primitive.family,
                 "source_hash": plan.source_hashes[primitive.name],
+                "parts": [part.title for part in parts] if len(parts) > 1 else [],
                 "predicted_ns": call.predicted_ns,
                 "workspace_bytes": call.workspace.size_bytes if call.workspace else 0,
                 "weights_bytes": primitive.weights_bytes(call.shape),
             }
-            for call, primitive in zip(schedule.calls, plan.primitives, strict=True)
+            for call, primitive, parts in zip(schedule.calls, plan.primitives, plan.parts, strict=True)
         ],
         "kernels": [{"file": s.path, "origin": s.origin, "sha256": s.sha256} for s in plan.sources],
         "needs_libm": plan.needs_libm,

@@ -17,6 +17,7 @@ from app.points import Point
 from app.schedule import Call, Operand, Region, Schedule
 from kernels import registry
 from kernels.spec import F32_BYTES, Primitive
+from kernels.split import Part, split, workspace_bytes
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -114,6 +115,7 @@ class Plan:
     graph_name: str
     schedule: Schedule
     primitives: tuple[Primitive, ...]  # one per call
+    parts: tuple[tuple[Part, ...], ...]  # of each call; a single one is the call itself
     weights: WeightsBlob
     sources: tuple[SourceFile, ...]
     source_hashes: Mapping[str, str]  # primitive -> registry.source_hash
@@ -121,6 +123,11 @@ class Plan:
     output_names: tuple[str, ...]
     vectors: tuple[Vector, ...]
     provenance: Provenance
+
+    @property
+    def threads(self) -> int:
+        """Threads that run the network, the caller's included: as many as any call has parts."""
+        return max((len(parts) for parts in self.parts), default=1)
 
     @property
     def weights_are_binary(self) -> bool:
@@ -180,15 +187,21 @@ def make_plan(
         raise ValueError(f"arena of {schedule.arena_bytes} bytes is not a multiple of {schedule.align_bytes}")
     # One namespace: inputs and outputs are parameters of the same function, beside its locals.
     names = identifiers(
-        [port.name for port in (*schedule.inputs, *schedule.outputs)], taken=("n", "a", "w", "s", "x", "parts", prefix)
+        [port.name for port in (*schedule.inputs, *schedule.outputs)],
+        taken=("n", "a", "w", "s", "x", "parts", "pool", "shares", "call", prefix),
+    )
+    parts = tuple(
+        split(primitive, call.shape, schedule.threads)
+        for call, primitive in zip(schedule.calls, primitives, strict=True)
     )
     return Plan(
         prefix=prefix,
         graph_name=graph_name,
         schedule=schedule,
         primitives=primitives,
+        parts=parts,
         weights=pack_weights(schedule.calls, constants),
-        sources=_sources(primitives),
+        sources=_sources(primitives, shared=any(len(found) > 1 for found in parts)),
         source_hashes={p.name: registry.source_hash(p.name) for p in primitives},
         input_names=names[: len(schedule.inputs)],
         output_names=names[len(schedule.inputs) :],
@@ -210,7 +223,7 @@ def _check_call(schedule: Schedule, number: int, call: Call, primitive: Primitiv
     _check_operand(schedule, where, call.output, F32_BYTES * primitive.output_elems(call.shape))
     if call.output.region is Region.INPUT:
         raise ValueError(f"{where}: writes to a graph input")
-    needed = primitive.workspace_bytes(call.shape)
+    needed = workspace_bytes(primitive, call.shape, schedule.threads)
     if (call.workspace is not None) != (needed > 0):
         raise ValueError(f"{where}: needs {needed} bytes of workspace, planned is {call.workspace}")
     if call.workspace is not None:
@@ -235,13 +248,14 @@ def _check_operand(schedule: Schedule, where: str, operand: Operand, needed_byte
         )
 
 
-def _sources(primitives: tuple[Primitive, ...]) -> tuple[SourceFile, ...]:
+def _sources(primitives: tuple[Primitive, ...], *, shared: bool) -> tuple[SourceFile, ...]:
     """The C sources of the primitives and their headers, once each, flat: `conv/direct.c` is `kernels/conv_direct.c`.
 
     Headers keep their names, because the sources include them by name.
     """
     origins = {primitive.source for primitive in primitives}
     headers = {header for primitive in primitives for header in primitive.headers} | {"include/ts.h"}
+    headers |= {"include/ts_pool.h"} if shared else set()
     paths = {origin: f"kernels/{origin.replace('/', '_')}" for origin in sorted(origins)}
     paths |= {header: f"kernels/{PurePosixPath(header).name}" for header in sorted(headers)}
     if len(set(paths.values())) != len(paths):

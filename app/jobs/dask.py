@@ -96,7 +96,9 @@ class DaskExecutor:
         self._futures = {job_id: future for job_id, future in self._futures.items() if not future.done()}
         for job in self._store.active():
             if job.state is JobState.QUEUED and job.reserved_for is None and job.id not in self._futures:
-                resources = {f"device:{job.device.partition(':')[0]}": 1} if job.device else None
+                # NAME@THREADS:FINGERPRINT is the machine NAME with more of its cores.
+                name = job.device.partition(":")[0].partition("@")[0] if job.device else ""
+                resources = {f"device:{name}": 1} if name else None
                 self._futures[job.id] = self._client.submit(
                     run_job, job.id, self._work, pure=False, resources=resources, retries=0
                 )

@@ -1,4 +1,4 @@
-"""Measuring costs: interleaved repeats on one pinned core, cold caches, every finished cost reported at once."""
+"""Measuring costs: interleaved repeats on pinned cores, cold caches, every finished cost reported at once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from app.profiling.statistics import CLEARLY_SLOWER_RATIOS, Contender, hopeless,
 from kernels import registry
 from kernels.build import BuildError, build_harness
 from kernels.harness import Harness, HarnessError
+from kernels.split import on_threads
 
 EVICT_BYTES = 4 * 2**20
 """Streamed before each sample: a few times the second-level cache, where a layer's weights do not survive an inference.
@@ -60,11 +61,11 @@ def measure(
         raise UserError("harness-does-not-build", error.message, hint=error.hint) from None
     measured = cut = 0
     on_progress(0, len(keys))
-    with Harness(binary, cpu=device.cpu) as harness:
+    with Harness(binary, cpus=device.cpus, runner=device.toolchain.runner) as harness:
         for _, group in itertools.groupby(keys, key=lambda key: (key.shape, key.weights_from)):
             if should_cancel():
                 break
-            costs, group_cut = _measure_group(harness, list(group), should_cancel)
+            costs, group_cut = _measure_group(harness, device.threads, list(group), should_cancel)
             for cost in costs:
                 on_cost(cost)
             measured += len(costs)
@@ -73,27 +74,29 @@ def measure(
     return MeasureReport(measured, cut, time.monotonic() - started)
 
 
-def _measure_group(harness: Harness, keys: list[CostKey], should_cancel: Callable[[], bool]) -> tuple[list[Cost], int]:
+def _measure_group(
+    harness: Harness, threads: int, keys: list[CostKey], should_cancel: Callable[[], bool]
+) -> tuple[list[Cost], int]:
     """All routines of one shape. Returns nothing when cancelled half-way: a half-measured group would be biased."""
     samples: dict[CostKey, list[int]] = {}
     limit_ns = ROUTINE_NS
     for key in keys:
         if should_cancel():
             return [], 0
-        samples[key] = list(_sample(harness, key, PILOT_SAMPLES, limit_ns))
+        samples[key] = list(_sample(harness, threads, key, PILOT_SAMPLES, limit_ns))
         limit_ns = min(limit_ns, max(PILOT_NS, SLOW_PILOT_RATIO * min(samples[key])))
     cut: set[str] = set()
     for ratio in CLEARLY_SLOWER_RATIOS:
-        cut |= hopeless((_contender(key, samples[key]) for key in keys), ratio)
+        cut |= hopeless((_contender(threads, key, samples[key]) for key in keys), ratio)
         for key in keys:
             if should_cancel():
                 return [], 0
             if key.primitive not in cut and sum(samples[key]) < ROUTINE_NS:
-                samples[key] += _sample(harness, key, SAMPLES_PER_ROUND, ROUTINE_NS - sum(samples[key]))
+                samples[key] += _sample(harness, threads, key, SAMPLES_PER_ROUND, ROUTINE_NS - sum(samples[key]))
     return [_cost(key, samples[key]) for key in keys], len(cut)
 
 
-def _sample(harness: Harness, key: CostKey, count: int, max_ns: int) -> tuple[int, ...]:
+def _sample(harness: Harness, threads: int, key: CostKey, count: int, max_ns: int) -> tuple[int, ...]:
     try:
         return harness.time(
             registry.get(key.primitive),
@@ -102,6 +105,7 @@ def _sample(harness: Harness, key: CostKey, count: int, max_ns: int) -> tuple[in
             evict_bytes=EVICT_BYTES,
             dram_weights=key.weights_from == "dram",
             max_ns=max_ns,
+            threads=threads,
         )
     except HarnessError as error:
         raise UserError(
@@ -109,8 +113,8 @@ def _sample(harness: Harness, key: CostKey, count: int, max_ns: int) -> tuple[in
         ) from None
 
 
-def _contender(key: CostKey, samples_ns: list[int]) -> Contender:
-    primitive, shape = registry.get(key.primitive), key.parsed_shape
+def _contender(threads: int, key: CostKey, samples_ns: list[int]) -> Contender:
+    primitive, shape = on_threads(registry.get(key.primitive), threads), key.parsed_shape
     return Contender(
         key.primitive,
         (primitive.in_layout, primitive.out_layout),

@@ -16,7 +16,7 @@ from app.db.jobs import JobStore
 from app.db.migrate import upgrade
 from app.db.stores import BundleStore, CostStore, FrontierStore, ModelStore
 from app.errors import UserError
-from app.profiling.device import Device, load_devices
+from app.profiling.device import HOST, Device, base_and_threads, cores, load_devices, with_threads
 from app.settings import Settings
 
 VERSION = "0.1.0"
@@ -33,6 +33,7 @@ class DeviceRef:
 
     name: str
     id: str
+    threads: int
     device: Device | None
 
 
@@ -75,12 +76,19 @@ class Context:
         return load_devices(self.settings.toolchains)
 
     def device(self, name: str) -> DeviceRef:
-        """The device of that name; raises UserError `device-unknown` listing those there are."""
-        if name in self.devices:
-            return DeviceRef(name, self._cost_ids[name], self.devices[name])
+        """The device of that name, NAME@THREADS for another number of threads than its own.
+
+        Raises UserError `device-unknown` listing those there are.
+        """
+        local = self.local_device(name)
+        if local is not None:
+            if local.name not in self._cost_ids:
+                self._cost_ids[local.name] = local.cost_id
+            return DeviceRef(local.name, self._cost_ids[local.name], local.threads, local)
         imported = self.costs.device_ids(name)
         if imported:
-            return DeviceRef(name, imported[0], None)
+            environment = next(row["environment"] for row in self.costs.registered() if row["id"] == imported[0])
+            return DeviceRef(name, imported[0], int(environment.get("threads", 1)), None)
         known = sorted({*self.devices, *(row["name"] for row in self.costs.registered())})
         raise UserError(
             "device-unknown",
@@ -90,9 +98,16 @@ class Context:
             status=404,
         )
 
+    def local_device(self, name: str) -> Device | None:
+        """The device of that name if it can be measured from here: the host, or one of the toolchains file."""
+        base, threads = base_and_threads(name)
+        if base not in self.devices:
+            return None
+        return self.devices[base] if threads is None else with_threads(self.devices[base], threads)
+
     @functools.cached_property
     def _cost_ids(self) -> dict[str, str]:
-        return {name: device.cost_id for name, device in self.devices.items()}
+        return {}
 
     def device_json(self, name: str) -> dict[str, Any]:
         """The public form of a device."""
@@ -102,19 +117,20 @@ class Context:
         else:
             environment = found.device.environment()
         return {
-            "name": name,
+            "name": found.name,
             "id": found.id,
             "description": found.device.description if found.device else "measured elsewhere; costs imported",
             "compiler": str(environment.get("compiler", "")),
             "flags": str(environment.get("flags", "")),
-            "threads": int(environment.get("threads", 1)),
+            "threads": found.threads,
             "measurable": found.device is not None,
             "environment": environment,
         }
 
     def device_names(self) -> list[str]:
-        """Every device: those of this machine's settings first, then those known by their imported costs."""
-        return list(dict.fromkeys([*self.devices, *(row["name"] for row in self.costs.registered())]))
+        """Every device: those of this machine's settings, the host on all its cores, those with costs."""
+        shared = [f"{HOST}@{len(cores())}"] if len(cores()) > 1 else []
+        return list(dict.fromkeys([*self.devices, *shared, *(row["name"] for row in self.costs.registered())]))
 
     def forget_devices(self) -> None:
         """Read the toolchains file again when a device is asked for next."""

@@ -12,7 +12,8 @@ from typing import Any
 from app.costs import CostKey
 from app.db.records import ModelRecord
 from app.errors import UserError
-from app.profiling.run import EVICT_BYTES, ROUTINE_NS, ROUNDS, SAMPLES_PER_ROUND
+from app.profiling.device import base_and_threads
+from app.profiling.run import EVICT_BYTES, ROUNDS, ROUTINE_NS, SAMPLES_PER_ROUND
 from app.services import measurements
 from app.services.context import Context
 from kernels import registry
@@ -26,7 +27,7 @@ _MAKEFILE = """\
 # Builds the driver and measures: `make CC=gcc CFLAGS="-O3 -mcpu=cortex-a72" CPU=3`
 CC ?= cc
 CFLAGS ?= -O3
-# The core to pin to, if the board has `taskset`.
+# The core to pin to, or as many as threads (0-3), if the board has `taskset`.
 CPU ?=
 SOURCES := @SOURCES@
 PIN := $(if $(CPU),taskset -c $(CPU))
@@ -39,7 +40,7 @@ results.jsonl: harness requests.txt keys.jsonl
 \tmv $@.new $@
 
 harness: $(SOURCES)
-\t$(CC) -std=c11 $(CFLAGS) -I kernels/include -I generated $(SOURCES) -o $@ -lm
+\t$(CC) -std=c11 $(CFLAGS) -I kernels/include -I generated $(SOURCES) -o $@ -lm -pthread
 
 clean:
 \trm -f harness answers.jsonl results.jsonl results.jsonl.new
@@ -63,6 +64,7 @@ def make(
 ) -> tuple[bytes, int]:
     """The kit as a zip, and how many costs it measures: those the device does not have yet."""
     check_name(context, device_name)
+    threads = threads_of(device_name)
     keys = measurements.needed(context, model, families)
     if device_name in context.device_names():
         keys = measurements.missing(context, model, context.device(device_name), families)
@@ -84,7 +86,7 @@ def make(
     files = sources | {
         "Makefile": _filled(_MAKEFILE, words),
         "README.txt": _filled(_README, words),
-        "requests.txt": "".join(map(_request, rounds)).encode(),
+        "requests.txt": "".join(_request(key, threads) for key in rounds).encode(),
         "keys.jsonl": "".join(json.dumps(asdict(key)) + "\n" for key in rounds).encode(),
     }
     stream = io.BytesIO()
@@ -104,7 +106,12 @@ def _filled(text: str, words: dict[str, str]) -> bytes:
     return text.encode()
 
 
-def _request(key: CostKey) -> str:
+def threads_of(device_name: str) -> int:
+    """Threads of a board: those its name asks for, else one."""
+    return base_and_threads(device_name)[1] or 1
+
+
+def _request(key: CostKey, threads: int) -> str:
     return time_request(
         registry.get(key.primitive),
         key.parsed_shape,
@@ -112,14 +119,18 @@ def _request(key: CostKey) -> str:
         evict_bytes=EVICT_BYTES,
         dram_weights=key.weights_from == "dram",
         max_ns=ROUTINE_NS // ROUNDS,
+        threads=threads,
     )
 
 
 def check_name(context: Context, device_name: str) -> None:
     """Raise UserError unless this can be the name of a board: no device that is measured from here has it."""
     if not measurements.DEVICE_NAME.fullmatch(device_name):
-        raise UserError("device-invalid", f"{device_name!r}: a name is lower-case letters, digits, - and _, up to 40")
-    if device_name in context.devices:
+        raise UserError(
+            "device-invalid",
+            f"{device_name!r}: a name is lower-case letters, digits, - and _, then @ and the threads, up to 40 in all",
+        )
+    if context.local_device(device_name) is not None:
         raise UserError(
             "device-invalid",
             f"{device_name} is measured from here, it needs no kit",
@@ -142,7 +153,10 @@ def import_results(context: Context, data: bytes, device_name: str | None = None
         for key, answer in zip(lines[::2], lines[1::2], strict=True):
             samples.setdefault(CostKey(**key), []).extend(answer["samples_ns"])
         environment = {name: str(header[name]) for name in ("compiler", "flags", "machine")}
+        threads = threads_of(str(header["device"]))
         name = device_name or str(header["device"])
+        if threads_of(name) != threads:
+            raise ValueError(f"it measured {threads} thread(s), which {name} does not say")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             "costs-invalid", f"the kit's results cannot be read: {error}", hint="run `make` on the board again"
@@ -151,7 +165,7 @@ def import_results(context: Context, data: bytes, device_name: str | None = None
     document = {
         "format": measurements.FORMAT,
         "device": name,
-        "environment": environment | {"threads": 1},
+        "environment": environment | {"threads": threads},
         "costs": [asdict(key) | {"samples_ns": found} for key, found in samples.items()],
     }
     return measurements.import_costs(context, json.dumps(document).encode())

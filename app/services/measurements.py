@@ -21,7 +21,7 @@ from app.services.context import Context, DeviceRef
 from app.services.skeletons import skeleton
 
 FORMAT = "tradespace-costs-1"
-DEVICE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+DEVICE_NAME = re.compile(r"(?=.{1,40}$)[a-z0-9][a-z0-9_-]*(@[1-9][0-9]?)?")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def import_costs(context: Context, data: bytes, device_name: str | None = None) 
     except (ValueError, KeyError, TypeError) as error:
         text = f"no field {error}" if isinstance(error, KeyError) else str(error)
         raise UserError("costs-invalid", f"the costs cannot be read: {text}", hint="see docs/devices.md") from None
-    if name in context.devices:
+    if context.local_device(name) is not None:
         device_id = context.device(name).id
         if name != document["device"] or environment.get("compiler") != context.device_json(name)["compiler"]:
             raise UserError(
@@ -176,6 +176,7 @@ def import_costs(context: Context, data: bytes, device_name: str | None = None) 
     else:
         # Another compiler or other flags are another device: their costs must not mix.
         described = [str(environment.get(field, "")) for field in ("compiler", "flags", "cpu", "machine")]
+        described += [str(environment["threads"])] if environment.get("threads", 1) != 1 else []
         device_id = f"{name}:{hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]}"
     context.costs.register(device_id, name, environment)
     return {"device": name, "imported": context.costs.put(device_id, costs)}

@@ -17,6 +17,7 @@ from app.verify.probe import probe_source
 STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 OPTIMISED_FLAGS = ("-O3",)
 SANITIZE_FLAGS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+RACE_FLAGS = ("-O1", "-g", "-fsanitize=thread", "-fno-omit-frame-pointer")
 SECTION_FLAGS = ("-ffunction-sections", "-fdata-sections")
 PARALLEL_COMPILES = 2
 _MOST_ERROR_LINES = 12
@@ -34,9 +35,12 @@ class Built:
 
 
 def build(
-    bundle: OpenedBundle, compiler: str, extra_flags: Sequence[str], *, sanitize: bool, timeout_s: float
+    bundle: OpenedBundle, compiler: str, extra_flags: Sequence[str], *, mode: Sequence[str], timeout_s: float
 ) -> Built:
-    """Compile and link; raises UserError `compiler-missing` or `bundle-does-not-compile`."""
+    """Compile and link; raises UserError `compiler-missing` or `bundle-does-not-compile`.
+
+    `mode` is OPTIMISED_FLAGS, SANITIZE_FLAGS or, for races between threads, RACE_FLAGS.
+    """
     if shutil.which(compiler) is None:
         raise UserError(
             "compiler-missing",
@@ -44,8 +48,8 @@ def build(
             hint="install it, or choose another compiler for this device",
             facts={"compiler": compiler},
         )
-    flags = (*STRICT_FLAGS, *(SANITIZE_FLAGS if sanitize else OPTIMISED_FLAGS), *extra_flags)
-    output = bundle.folder.parent / "verify-build"
+    flags = (*STRICT_FLAGS, *mode, *extra_flags)
+    output = bundle.folder.parent / f"verify-build{len(list(bundle.folder.parent.glob('verify-build*')))}"
     output.mkdir()
     probe = output / "probe.c"
     probe.write_text(probe_source(bundle))
@@ -62,7 +66,7 @@ def build(
         list(pool.map(compile_one, sources))
 
     linked = [str(objects[source]) for source in library]
-    libraries = ["-lm"] if bundle.needs_libm else []
+    libraries = [*(["-lm"] if bundle.needs_libm else []), *(["-pthread"] if bundle.threads > 1 else [])]
 
     def link(name: str, mains: list[Path]) -> Path:
         program = output / name
@@ -82,7 +86,8 @@ def build(
 def _code_bytes(bundle: OpenedBundle, compiler: str, objects: list[str], output: Path, timeout_s: float) -> int:
     """Sum of the .text sections of what is left of the library when only its interface is kept."""
     kept = output / "kept.o"
-    roots = [f"-Wl,-u,{bundle.prefix}_{name}" for name in ("init", "run", "strerror")]
+    interface = ("init", "run", "strerror", *(["close"] if bundle.threads > 1 else []))
+    roots = [f"-Wl,-u,{bundle.prefix}_{name}" for name in interface]
     _run([compiler, "-r", "-nostdlib", "-Wl,--gc-sections", *roots, "-o", str(kept), *objects], timeout_s)
     table = _run(["size", "-A", str(kept)], timeout_s)
     rows = [line.split() for line in table.splitlines()]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import Item, UserError
-from app.verify.build import Built, build
+from app.verify.build import OPTIMISED_FLAGS, RACE_FLAGS, SANITIZE_FLAGS, Built, build
 from app.verify.opened import Cases, FloatArray, OpenedBundle, opened
 
 MAX_REL_ERR = 1e-3
@@ -78,14 +78,20 @@ def verify_bundle(
     """Compile `bundle` (zip bytes, zip file, stream or folder) with `-std=c11 -Wall -Wextra -Werror -O3`, run, compare.
 
     `expected` are (inputs, outputs) of the original model in port order; without it the bundle's own vectors are used.
-    Both its self-test and a driver of ours must agree with them. `sanitize` builds with ASan and UBSan instead of -O3.
+    Both its self-test and a driver of ours must agree with them. `sanitize` builds with ASan and UBSan instead of -O3,
+    and a bundle with threads once more with TSan, of whose run only the verdict counts.
     `runner` goes before each program, for example an emulator. `timeout_s` bounds each compilation and each run.
     Raises UserError `bad-bundle`, `bundle-altered`, `compiler-missing`, `bundle-does-not-compile`, `bundle-mismatch`,
     `bundle-arena-mismatch` or `bundle-timeout`.
     """
     with opened(bundle) as found:
-        built = build(found, compiler, extra_flags, sanitize=sanitize, timeout_s=timeout_s)
         cases = found.cases() if expected is None else _cases(found, expected)
+        if sanitize and found.threads > 1:
+            racing = build(found, compiler, extra_flags, mode=RACE_FLAGS, timeout_s=timeout_s)
+            _probe(found, racing, cases, runner, timeout_s)
+            _selftest(racing, runs, runner, timeout_s)
+        mode = SANITIZE_FLAGS if sanitize else OPTIMISED_FLAGS
+        built = build(found, compiler, extra_flags, mode=mode, timeout_s=timeout_s)
         probe_figures, outputs = _probe(found, built, cases, runner, timeout_s)
         max_rel_err = _compare(found, cases, outputs)
         selftest = _selftest(built, runs, runner, timeout_s)

@@ -47,6 +47,7 @@ class OpenedBundle:
     outputs: tuple[Tensor, ...]
     arena_bytes: int
     needs_libm: bool
+    threads: int
     vectors: int
 
     def library_sources(self) -> list[Path]:
@@ -120,6 +121,7 @@ def _described(folder: Path) -> OpenedBundle:
             outputs=tuple(Tensor(str(t["name"]), int(t["elems"])) for t in manifest["outputs"]),
             arena_bytes=int(manifest["memory"]["arena_bytes"]),
             needs_libm=bool(manifest["needs_libm"]),
+            threads=int(manifest.get("threads", 1)),
             vectors=int(manifest["vectors"]["count"]),
         )
         hashes = {str(path): str(digest) for path, digest in manifest["files"].items()}

@@ -107,6 +107,7 @@ int main(int argc, char **argv)
                 fences = fences && intact(in[i]);
         }
     }
+    ${close}
     if (fclose(to) != 0)
         return 3;
     fclose(from);
@@ -130,4 +131,5 @@ def probe_source(bundle: OpenedBundle) -> str:
         in_bytes=", ".join(str(4 * t.elems) for t in bundle.inputs),
         out_bytes=", ".join(str(4 * t.elems) for t in bundle.outputs),
         arguments=", ".join(arguments),
+        close=f"{bundle.prefix}_close(&net);" if bundle.threads > 1 else "",
     )

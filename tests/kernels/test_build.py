@@ -123,7 +123,7 @@ def _family(family: str) -> Primitive:
 
 
 def test_time_takes_the_asked_number_of_samples(harness_binary: Path) -> None:
-    with Harness(harness_binary, cpu=min(os.sched_getaffinity(0))) as harness:
+    with Harness(harness_binary, cpus=[min(os.sched_getaffinity(0))]) as harness:
         samples_ns = harness.time(CLAMP, SHAPE, samples=7, evict_bytes=1 << 20, max_ns=10**10)
     assert len(samples_ns) == 7
     assert all(isinstance(ns, int) and ns > 0 for ns in samples_ns)

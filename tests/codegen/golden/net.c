@@ -68,7 +68,7 @@ int net_run(const struct net *n, const float *image, float *scores)
         static const struct ts_shape s = {
             .c = 3, .h = 9, .w = 7, .m = 8, .oh = 9, .ow = 7,
             .kh = 3, .kw = 3, .stride_h = 1, .stride_w = 1, .pad_t = 1, .pad_l = 1, .pad_b = 1, .pad_r = 1,
-            .dilation_h = 1, .dilation_w = 1, .group = 1, .n_in = 1,
+            .dilation_h = 1, .dilation_w = 1, .group = 1, .n_in = 1, .x_pitch = 63, .y_pitch = 63,
             .lo = 0.0f, .hi = INFINITY,
         };
         const float *const x[] = {image};
@@ -84,7 +84,7 @@ int net_run(const struct net *n, const float *image, float *scores)
         static const struct ts_shape s = {
             .c = 8, .h = 9, .w = 7, .m = 5, .oh = 5, .ow = 4,
             .kh = 3, .kw = 3, .stride_h = 2, .stride_w = 2, .pad_t = 1, .pad_l = 1, .pad_b = 1, .pad_r = 1,
-            .dilation_h = 1, .dilation_w = 1, .group = 1, .n_in = 1,
+            .dilation_h = 1, .dilation_w = 1, .group = 1, .n_in = 1, .x_pitch = 63, .y_pitch = 20,
             .lo = -INFINITY, .hi = INFINITY,
         };
         const float *const x[] = {a + 0};
