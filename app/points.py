@@ -9,12 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """What a point does with one node. `conversion_ns` is the time of the layout changes on its inputs."""
+    """What a point does with one node. `conversion_ns` is the time of the layout changes on its inputs.
+
+    `option` is app.options.NodeOption.key; `call_ns` the median of each of its routine calls (`time_ns` is their sum).
+    """
 
     node: str
     op: str
     shape: str  # kernels.spec.Shape.key()
-    primitive: str
+    primitive: str  # the routines called, joined by "+"
     family: str
     variant: str
     in_layout: str
@@ -27,6 +30,8 @@ class LayerChoice:
     weights_bytes: int
     conversions: tuple[str, ...]  # names of the convert primitives run before it
     conversion_ns: int
+    option: str = ""
+    call_ns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,10 @@ class Point:
         """Inverse of `to_json`."""
         fields = {f.name: data[f.name] for f in dataclasses.fields(cls)}
         fields["layers"] = tuple(
-            LayerChoice(**(layer | {"conversions": tuple(layer["conversions"])})) for layer in data["layers"]
+            LayerChoice(
+                **(layer | {"conversions": tuple(layer["conversions"]), "call_ns": tuple(layer.get("call_ns", ()))})
+            )
+            for layer in data["layers"]
         )
         fields["conversions"] = tuple(ConversionChoice(**conversion) for conversion in data["conversions"])
         fields["buffers"] = tuple(PlacedBuffer(**buffer) for buffer in data["buffers"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from solver.problem import BufferKind, Evaluation, MemoryAxis, Placement, Problem, Selection
+from solver.problem import BufferKind, Evaluation, MemoryAxis, Part, Placement, Problem, Selection
 
 Tensor = tuple[str, int]  # ("output", node) or ("copy", edge)
 Span = tuple[int, int]  # [begin, end) of arena addresses
@@ -33,6 +33,8 @@ class _Event:
     write_bytes: int
     scratch: tuple[BufferKind, int, int]  # kind, index, bytes
     overwrites: Tensor | None = None
+    part: Part | None = None  # where in a shared buffer it writes
+    joins: bool = False  # writes nothing: what it reads becomes its output
 
 
 def check(
@@ -64,6 +66,9 @@ def check(
     if faults:
         return tuple(faults)
     homes = _homes(events)
+    _check_parts(problem, events, homes, faults)
+    if faults:
+        return tuple(faults)
     found = _figures(problem, selection, events, homes)
     if evaluation is not None:
         for name in ("time_ns", "arena_bytes", "workspace_bytes", "weights_bytes"):
@@ -121,7 +126,8 @@ def _events(problem: Problem, selection: Selection, faults: list[Fault]) -> list
         scratch = (BufferKind.WORKSPACE, v, up(option.workspace_bytes))
         size_bytes = up(node.out_bytes[option.out_layout])
         over = None if option.in_place is None or len(reads) <= option.in_place else reads[option.in_place]
-        events.append(_Event(node.name, tuple(reads), ("output", v), size_bytes, scratch, over))
+        part = node.parts.get(option.out_layout)
+        events.append(_Event(node.name, tuple(reads), ("output", v), size_bytes, scratch, over, part, option.joins))
     return events
 
 
@@ -150,9 +156,41 @@ def _check_in_place(problem: Problem, events: list[_Event], faults: list[Fault])
 def _homes(events: list[_Event]) -> dict[Tensor, Tensor]:
     """The tensor whose storage each tensor lives in."""
     homes: dict[Tensor, Tensor] = {}
+    makers: dict[str, Tensor] = {}
     for event in events:
-        homes[event.writes] = event.writes if event.overwrites is None else homes[event.overwrites]
+        home = event.writes if event.overwrites is None else homes[event.overwrites]
+        if event.part is not None:
+            home = makers.setdefault(event.part.buffer, home)
+        homes[event.writes] = home
     return homes
+
+
+def _check_parts(problem: Problem, events: list[_Event], homes: dict[Tensor, Tensor], faults: list[Fault]) -> None:
+    """Buffers are made by their first part and hold the others; joins read parts of their own output, end to end."""
+    bytes_of = {event.writes: event.write_bytes for event in events}
+    part_of = {event.writes: event.part for event in events}
+    for event in events:
+        home, part = homes[event.writes], event.part
+        if part is not None and not 0 <= part.offset_bytes <= bytes_of[home] - part.size_bytes:
+            faults.append(Fault("part-outside", f"{event.label} writes {part} of {bytes_of[home]} bytes"))
+        if part is not None and event.overwrites is None and home != event.writes and event.write_bytes:
+            faults.append(
+                Fault("two-buffers", f"{event.label} brings {event.write_bytes} more bytes for {part.buffer}")
+            )
+        if not event.joins or event.write_bytes == bytes_of[home] == 0:
+            continue
+        at = 0 if part is None else part.offset_bytes
+        end = event.write_bytes if part is None else at + part.size_bytes
+        for tensor in event.reads:
+            read = part_of[tensor]
+            if read is None or homes[tensor] != home or read.offset_bytes != at:
+                faults.append(Fault("illegal-join", f"{event.label} takes {tensor[0]} {tensor[1]} for bytes from {at}"))
+                break
+            at += read.size_bytes
+        else:
+            # A whole output is rounded up, its last part is not.
+            if not 0 <= end - at < (problem.align_bytes if part is None else 1):
+                faults.append(Fault("illegal-join", f"{event.label} has {at} bytes of {end}"))
 
 
 def _figures(problem: Problem, selection: Selection, events: list[_Event], homes: dict[Tensor, Tensor]) -> Evaluation:
@@ -167,8 +205,8 @@ def _figures(problem: Problem, selection: Selection, events: list[_Event], homes
     for event in reversed(events):
         live |= {homes[tensor] for tensor in (*event.reads, event.writes)}
         peak = max(peak, sum(bytes_of[home] for home in live) + event.scratch[2])
-        if event.overwrites is None:
-            live.discard(homes[event.writes])
+        if homes[event.writes] == event.writes:
+            live.discard(event.writes)
     return Evaluation(
         time_ns=time_ns,
         arena_bytes=peak,
@@ -265,13 +303,18 @@ def _play(
         )
         scratch = spans.get(event.scratch[:2])
         target = spans.get(_key(homes[event.writes]))
+        if target is not None and event.part is not None:
+            begin = target[0] + event.part.offset_bytes
+            target = (begin, begin + event.part.size_bytes)
         if scratch is not None:
             # Scratch is written while inputs are still read, so all of them, the overwritten one too, must be clear.
             inputs = [whole[tensor] for tensor in event.reads if tensor in whole]
             if any(meet(scratch, span) for span in inputs) or (target is not None and meet(scratch, target)):
                 faults.append(Fault("overlap", f"workspace of {event.label} meets its own operands"))
             clobber(scratch, f"the workspace of {event.label}")
-        if target is not None:
+        if target is not None and event.joins:
+            whole[event.writes] = target
+        elif target is not None:
             if any(meet(target, span) for span in reading):
                 faults.append(Fault("overlap", f"the output of {event.label} meets an input"))
             clobber(target, f"the output of {event.label}")

@@ -27,9 +27,10 @@ class Lifetimes:
     """When every buffer of a selection is live, and which buffer holds each tensor.
 
     An in-place chain is one buffer, named after whoever made the storage: the OUTPUT of the first node of the chain,
-    or the COPY it overwrote. `storage[v]` is the buffer that holds v's output (None: outside the arena), `copies[e]`
-    the buffer of the copy on edge e, for converted edges whose copy lies in the arena; after an in-place run over a
-    copy, `storage[v]` and `copies[e]` are the same buffer. `workspaces[v]` and `conversion_workspaces[e]` likewise.
+    or the COPY it overwrote. So is a buffer of parts: the OUTPUT of the node that wrote the first one. `storage[v]` is
+    the buffer that holds v's output (None: outside the arena), `copies[e]` the buffer of the copy on edge e, for
+    converted edges whose copy lies in the arena; after an in-place run over a copy, `storage[v]` and `copies[e]` are
+    the same buffer. `workspaces[v]` and `conversion_workspaces[e]` likewise.
     """
 
     steps: tuple[Step, ...]
@@ -116,6 +117,7 @@ def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
     copies: dict[int, _Storage] = {}
     workspaces: dict[int, _Storage] = {}
     conversion_workspaces: dict[int, _Storage] = {}
+    wholes: dict[str, _Storage] = {}  # buffers of parts
     last_consumer: dict[int, int] = {}
     for edge in problem.edges:
         last_consumer[edge.src] = max(edge.dst, last_consumer.get(edge.src, 0))
@@ -153,8 +155,15 @@ def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
         workspace = make(BufferKind.WORKSPACE, v, option.workspace_bytes)
         if workspace is not None:
             workspaces[v] = workspace
+        part = node.parts.get(option.out_layout)
         if option.in_place is None:
-            storage.append(make(BufferKind.OUTPUT, v, node.out_bytes[option.out_layout]))
+            made_here = make(BufferKind.OUTPUT, v, node.out_bytes[option.out_layout])
+            if part is not None:
+                if (part.buffer in wholes) != (made_here is None):
+                    raise ImpossibleSelection(f"{node.name}: {part.buffer} is not made by its first part")
+                made_here = wholes.setdefault(part.buffer, made_here) if made_here else wholes[part.buffer]
+                made_here.last = max(made_here.last, len(steps) + 1)
+            storage.append(made_here)
         else:
             taken = read[option.in_place]
             reason = _in_place_fault(problem, feeds[v], conversions, option.in_place, last_consumer)

@@ -16,10 +16,18 @@ conversion or one node run, and only steps that exist in a selection count.
   it reads is the copy when the edge is converted, the producer's own output otherwise; in the second case v must be
   the last consumer, the tensor must not stay live and must be read by no other port of v. The storage taken over lives
   on as v's output, so it must lie in the arena (not 0 bytes) and have exactly the bytes of v's output, rounded up.
+- In a layout of `parts` the output of v is a stretch of a named buffer that other nodes write parts of as well. The
+  buffer lives from the first run that writes a part to the last step that reads one. It is counted where it is made:
+  `out_bytes` are the whole buffer's for the part that runs first, whichever options are taken, and 0 for all others.
+  The last reader of a part reads it on one port only and takes it by a *join*, an option with `joins`: all its inputs
+  are parts, unconverted, side by side in port order, and together they are its output, which may be a part again.
+  A join moves nothing. The buffer lives on as its output, so it is `in_place` on the port that holds the buffer's
+  first part, if it has that port.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -44,16 +52,30 @@ class Option:
     workspace_bytes: int = 0
     weights_bytes: int = 0
     in_place: int | None = None  # port whose storage the output takes over
+    joins: bool = False  # the output is what its inputs are side by side, where they lie
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a buffer that several nodes write."""
+
+    buffer: str
+    offset_bytes: int
+    size_bytes: int
 
 
 @dataclass(frozen=True)
 class Node:
-    """A choice: exactly one option is taken. `out_bytes` has an entry for each layout an option can produce."""
+    """A choice: exactly one option is taken. `out_bytes` has an entry for each layout an option can produce.
+
+    `parts` has the layouts in which the output is part of a buffer.
+    """
 
     name: str
     options: tuple[Option, ...]
     out_bytes: Mapping[str, int] = field(default_factory=dict)
     stays_live: bool = False
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,8 +144,73 @@ def validate(problem: Problem) -> None:
                 faults.append(f"{node.name}/{option.name}: in_place port {option.in_place} does not exist")
             if min(option.time_ns, option.workspace_bytes, option.weights_bytes) < 0:
                 faults.append(f"{node.name}/{option.name} has a negative figure")
+    faults = faults or _part_faults(problem)
     if faults:
         raise ValueError("malformed problem: " + "; ".join(faults))
+
+
+def _part_faults(problem: Problem) -> list[str]:
+    """Every way in which a selection of this problem could use a part apart from its buffer."""
+    faults = []
+    feeds: list[dict[int, Edge]] = [{} for _ in problem.nodes]
+    reads: list[list[Edge]] = [[] for _ in problem.nodes]
+    for edge in problem.edges:
+        feeds[edge.dst][edge.port] = edge
+        reads[edge.src].append(edge)
+    for node, readers in zip(problem.nodes, reads, strict=True):
+        last = max((edge.dst for edge in readers), default=-1)
+        joining = [edge for edge in readers if edge.dst == last]
+        for layout, part in node.parts.items():
+            if len(joining) != 1 or node.stays_live or part.offset_bytes < 0 or part.size_bytes <= 0:
+                faults.append(f"{node.name} in {layout}: a part is bytes that one port of a join reads last")
+                continue
+            for (have, want), conversion in joining[0].conversions.items():
+                taken = [o for o in problem.nodes[last].options if o.in_layouts[joining[0].port] == want]
+                if have == layout and (conversion.copies or not all(option.joins for option in taken)):
+                    faults.append(f"{node.name} in {layout} reaches {problem.nodes[last].name} other than by a join")
+        faults += [
+            f"{node.name}/{option.name} works in place and writes a part"
+            for option in node.options
+            if option.out_layout in node.parts and option.in_place is not None and not option.joins
+        ]
+    for node, inputs in zip(problem.nodes, feeds, strict=True):
+        faults += [
+            f"{node.name}/{option.name} is no join: {reason}"
+            for option in node.options
+            if option.joins and (reason := _join_fault(problem, node, option, inputs))
+        ]
+    return faults
+
+
+def _join_fault(problem: Problem, node: Node, option: Option, inputs: Mapping[int, Edge]) -> str:
+    """Why the inputs of a join are not its output where they lie; "" when they are."""
+    parts, makers = [], []
+    for port, want in enumerate(option.in_layouts):
+        source = problem.nodes[inputs[port].src]
+        haves = [have for have, wanted in inputs[port].conversions if wanted == want]
+        parts += [source.parts.get(have) for have in haves]
+        makers += [port for have in haves if source.out_bytes.get(have)]
+        if len(haves) > 1:
+            return f"port {port} takes several layouts"
+    found = [part for part in parts if part is not None]
+    output = node.parts.get(option.out_layout)
+    if not found and output is None:  # outside the arena
+        return "parts of no buffer" if node.out_bytes[option.out_layout] or makers else ""
+    if len(found) < len(option.in_layouts) or len({part.buffer for part in found}) > 1:
+        return "inputs are not all parts of one buffer"
+    if any(one.offset_bytes + one.size_bytes != two.offset_bytes for one, two in itertools.pairwise(found)):
+        return "parts are not side by side"
+    span = (found[0].offset_bytes, found[-1].offset_bytes + found[-1].size_bytes)
+    wanted = (0, node.out_bytes[option.out_layout])
+    if output is not None:
+        wanted = (output.offset_bytes, output.offset_bytes + output.size_bytes)
+        if output.buffer != found[0].buffer:
+            return "the output is part of another buffer"
+    if span != wanted:
+        return f"parts are bytes {span} of the buffer, the output {wanted}"
+    if makers != ([] if option.in_place is None else [option.in_place]):
+        return f"the buffer comes on ports {makers}, in_place is {option.in_place}"
+    return ""
 
 
 @dataclass(frozen=True)

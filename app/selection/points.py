@@ -6,12 +6,12 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from app.costs import Cost, CostTable
+from app.options import plain
 from app.points import ConversionChoice, LayerChoice, PlacedBuffer, Point
 from app.selection.problem import Built
-from kernels.spec import Layout
 from solver import problem as sp
 from solver.arena import place
 from solver.check import check
@@ -49,7 +49,7 @@ def point_from(built: Built, costs: CostTable, selection: sp.Selection, *, prove
     for conversion in conversions:
         of_layer.setdefault(conversion.consumer, []).append(conversion)
     layers = tuple(_with_conversions(layer, of_layer.get(layer.node, [])) for layer in layers)
-    p10_ns, p90_ns = _spread(built, costs, selection, figures.time_ns)
+    p10_ns, p90_ns = _around(figures.time_ns, _used_costs(built, costs, selection))
     return Point(
         id=point_id(layers),
         latency_ns=figures.time_ns,
@@ -71,8 +71,8 @@ def point_from(built: Built, costs: CostTable, selection: sp.Selection, *, prove
 
 
 def point_id(layers: tuple[LayerChoice, ...]) -> str:
-    """`pt_` and 16 hex digits over (node, primitive, in-place port): the same choice keeps its id across sweeps."""
-    text = json.dumps([[layer.node, layer.primitive, layer.in_place] for layer in layers])
+    """`pt_` and 16 hex digits over (node, key of its option): the same choice keeps its id across sweeps."""
+    text = json.dumps([[layer.node, layer.option] for layer in layers])
     return "pt_" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -82,25 +82,28 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             continue
         assert node.shape is not None
         option = built.options[v][selection.options[v]]
-        primitive = option.primitive
-        cost = costs[built.candidates.cost_key(primitive, node.shape)]
+        used = [costs[built.candidates.cost_key(call.primitive, call.shape)] for call in option.calls]
+        call_ns = tuple(costs.ns(cost.key) for cost in used)
+        p10_ns, p90_ns = _around(sum(call_ns), used)
         yield LayerChoice(
             node=node.name,
             op=node.op,
             shape=node.shape.key(),
-            primitive=primitive.name,
-            family=primitive.family,
-            variant=primitive.variant,
-            in_layout=primitive.in_layout,
-            out_layout=primitive.out_layout,
+            primitive=option.name,
+            family=option.family,
+            variant=option.variant,
+            in_layout=option.calls[0].primitive.in_layout if option.calls else plain(option.in_layouts[0]),
+            out_layout=option.calls[0].primitive.out_layout if option.calls else plain(option.out_layout),
             in_place=option.in_place,
-            time_ns=cost.median_ns,
-            p10_ns=cost.p10_ns,
-            p90_ns=cost.p90_ns,
-            workspace_bytes=primitive.workspace_bytes(node.shape),
-            weights_bytes=primitive.weights_bytes(node.shape),
+            time_ns=sum(call_ns),
+            p10_ns=p10_ns,
+            p90_ns=p90_ns,
+            workspace_bytes=option.workspace_bytes,
+            weights_bytes=option.weights_bytes,
             conversions=(),
             conversion_ns=0,
+            option=option.key,
+            call_ns=call_ns,
         )
 
 
@@ -119,7 +122,7 @@ def _conversions(built: Built, costs: CostTable, selection: sp.Selection) -> Ite
     for edge, link in zip(built.problem.edges, built.links, strict=True):
         have = nodes[edge.src].options[selection.options[edge.src]].out_layout
         want = nodes[edge.dst].options[selection.options[edge.dst]].in_layouts[edge.port]
-        for step in link.steps(Layout(have), Layout(want)):
+        for step in built.candidates.steps(link, have, want) or ():
             key = built.candidates.cost_key(step.primitive, step.shape)
             yield ConversionChoice(
                 tensor=link.tensor,
@@ -131,20 +134,19 @@ def _conversions(built: Built, costs: CostTable, selection: sp.Selection) -> Ite
             )
 
 
-def _spread(built: Built, costs: CostTable, selection: sp.Selection, latency_ns: int) -> tuple[int, int]:
-    """p10 and p90 of the sum, taking the calls' deviations as independent: root of the sum of squares."""
+def _around(median_ns: int, costs: Iterable[Cost]) -> tuple[int, int]:
+    """p10 and p90 of a sum, taking the calls' deviations as independent: root of the sum of squares."""
     below = above = 0.0
-    for cost in _used_costs(built, costs, selection):
+    for cost in costs:
         below += (cost.median_ns - cost.p10_ns) ** 2
         above += (cost.p90_ns - cost.median_ns) ** 2
-    return latency_ns - math.isqrt(int(below)), latency_ns + math.isqrt(int(above))
+    return median_ns - math.isqrt(int(below)), median_ns + math.isqrt(int(above))
 
 
 def _used_costs(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[Cost]:
-    for v, node in enumerate(built.operators):
-        if node is not None and node.shape is not None:
-            option = built.options[v][selection.options[v]]
-            yield costs[built.candidates.cost_key(option.primitive, node.shape)]
+    for options, chosen in zip(built.options, selection.options, strict=True):
+        for call in options[chosen].calls if options else ():
+            yield costs[built.candidates.cost_key(call.primitive, call.shape)]
 
 
 def _buffer(built: Built, placement: sp.Placement) -> PlacedBuffer:

@@ -5,12 +5,15 @@ The only bridge between the words of networks and the words of the solver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from app.candidates import Candidates, Link, NodeOption
+from app.candidates import Candidates
 from app.costs import CostKey, CostTable, MissingCost
 from app.graph.ir import Node
+from app.links import Link
+from app.options import NodeOption, plain
+from app.slices import buffer_of
 from kernels.spec import Layout
 from solver import problem as sp
 
@@ -92,17 +95,21 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
         add(("tensor", name), f"input {name}", sp.Node(f"input {name}", (free,), {Layout.CHW: 0}))
         add_outputs_of(name)
     for node in candidates.nodes:
-        tensor = graph.tensors[node.output]
-        out_bytes: dict[str, int] = {
-            layout: 0 if (node.output, layout) in served else layout.bytes(*tensor.chw)
+        out_bytes = {
+            layout: 0 if (node.output, layout) in served else candidates.out_bytes(node, layout)
             for layout in candidates.layouts_of(node.name)
+        }
+        parts = {
+            name: sp.Part(place.buffer, place.offset_bytes, place.size_bytes)
+            for name, place in candidates.slices.get(node.name, {}).items()
+            if name in out_bytes and place.output is None
         }
         usable = tuple(o for o in candidates.options[node.name] if o.in_place is None or out_bytes[o.out_layout] > 0)
         links.extend((len(nodes), link) for link in candidates.links if link.consumer == node.name)
         add(
             ("tensor", node.output),
             node.name,
-            sp.Node(node.name, tuple(_option(candidates, node, o, time_ns) for o in usable), out_bytes),
+            sp.Node(node.name, tuple(_option(candidates, o, time_ns) for o in usable), out_bytes, parts=parts),
             node,
             usable,
         )
@@ -122,27 +129,27 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
     return Built(problem, candidates, tuple(labels), tuple(operators), tuple(options), tuple(link for _, link in links))
 
 
-def _served_outputs(candidates: Candidates) -> Mapping[tuple[str, Layout], int]:
+def _served_outputs(candidates: Candidates) -> Mapping[tuple[str, str], int]:
     """(tensor, layout) pairs that are, byte for byte, a graph output, with the output's index (the first one)."""
-    served: dict[tuple[str, Layout], int] = {}
+    served: dict[tuple[str, str], int] = {}
     for link in candidates.links:
         if link.consumer is None and link.producer is not None:
             for layout in candidates.layouts_of(link.producer):
-                if not link.steps(layout, Layout.CHW):
+                if not buffer_of(layout) and not link.steps(plain(layout), Layout.CHW):
                     served.setdefault((link.tensor, layout), link.port)
     return served
 
 
-def _option(candidates: Candidates, node: Node, option: NodeOption, time_ns: Callable[[CostKey], int]) -> sp.Option:
-    assert node.shape is not None
+def _option(candidates: Candidates, option: NodeOption, time_ns: Callable[[CostKey], int]) -> sp.Option:
     return sp.Option(
-        name=option.primitive.name,
-        time_ns=time_ns(candidates.cost_key(option.primitive, node.shape)),
+        name=option.name,
+        time_ns=sum(time_ns(candidates.cost_key(call.primitive, call.shape)) for call in option.calls),
         in_layouts=option.in_layouts,
         out_layout=option.out_layout,
-        workspace_bytes=option.primitive.workspace_bytes(node.shape),
-        weights_bytes=option.primitive.weights_bytes(node.shape),
+        workspace_bytes=option.workspace_bytes,
+        weights_bytes=option.weights_bytes,
         in_place=option.in_place,
+        joins=not option.calls,
     )
 
 
@@ -152,7 +159,9 @@ def _conversions(
     found: dict[tuple[str, str], sp.Conversion] = {}
     for have in candidates.layouts_of(link.producer):
         for want in candidates.layouts_wanted(link):
-            steps = link.steps(have, want)
+            steps = candidates.steps(link, have, want)
+            if steps is None:
+                continue
             if not steps:
                 found[have, want] = sp.Conversion(0, 0, copies=False)
                 continue
@@ -165,26 +174,28 @@ def _conversions(
     return found
 
 
-def selection_of(built: Built, chosen: Mapping[str, tuple[str, int | None]]) -> sp.Selection:
-    """The selection that runs each operator node with (primitive name, in_place port); KeyError if not offered."""
+def selection_of(built: Built, chosen: Mapping[str, str]) -> sp.Selection:
+    """The selection that runs each operator node with the option of that key; KeyError if it is not offered."""
     picks: list[int] = []
     for node, options in zip(built.operators, built.options, strict=True):
         if node is None:
             picks.append(0)
             continue
-        wanted = chosen[node.name]
-        names = [(o.primitive.name, o.in_place) for o in options]
-        if wanted not in names:
-            raise KeyError(f"{node.name}: {wanted[0]}")
-        picks.append(names.index(wanted))
+        keys = [option.key for option in options]
+        if chosen[node.name] not in keys:
+            raise KeyError(f"{node.name}: {chosen[node.name]}")
+        picks.append(keys.index(chosen[node.name]))
     return sp.Selection(tuple(picks))
 
 
 def fastest_per_node(built: Built) -> sp.Selection:
-    """Each node's fastest option by itself, as if layout changes were free: the greedy baseline."""
-    return sp.Selection(tuple(_argmin(option.time_ns for option in node.options) for node in built.problem.nodes))
+    """Each node's fastest option by itself, as if layout changes were free: the greedy baseline.
 
+    Where a slice lies is a matter between nodes, so none is written or joined here.
+    """
 
-def _argmin(values: Iterable[int]) -> int:
-    listed = list(values)
-    return listed.index(min(listed))
+    def fastest(node: sp.Node) -> int:
+        alone = [i for i, o in enumerate(node.options) if not any(map(buffer_of, (*o.in_layouts, o.out_layout)))]
+        return min(alone, key=lambda i: node.options[i].time_ns)
+
+    return sp.Selection(tuple(map(fastest, built.problem.nodes)))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.candidates import ConversionStep, list_candidates
+from app.candidates import list_candidates
 from app.errors import UserError
-from app.graph.ir import Graph
+from app.graph.ir import Graph, Node
+from app.links import ConversionStep
+from app.options import RESULT, NodeOption, plain
 from app.points import Point
 from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule
 from app.selection.problem import Built, build_problem, selection_of
+from app.slices import Slice, buffer_of
 from kernels.spec import Attrs, Layout
 from solver import problem as sp
 
@@ -31,6 +34,7 @@ class _Writer:
         self.times = {layer.node: layer for layer in self.point.layers}
         self.conversion_ns = {(c.consumer, c.port, c.primitive): c.time_ns for c in self.point.conversions}
         self.storage: dict[int, Operand] = {}
+        self.wholes: dict[str, Operand] = {}  # buffers of slices
         self.calls: list[Call] = []
         self.copies: list[tuple[Operand, Operand]] = []
         self.call_of_step: list[int] = []  # index of the first call at or after each step
@@ -54,9 +58,8 @@ class _Writer:
     def read(self, e: int) -> Operand:
         """The operand edge `e` delivers, after the conversions it needs."""
         edge, link = self.built.problem.edges[e], self.built.links[e]
-        have = Layout(self.option(edge.src).out_layout)
-        want = Layout(self.option(edge.dst).in_layouts[edge.port])
-        steps = link.steps(have, want)
+        have, want = self.option(edge.src).out_layout, self.option(edge.dst).in_layouts[edge.port]
+        steps = self.built.candidates.steps(link, have, want)
         source = self.storage[edge.src]
         if not steps:
             return source
@@ -83,31 +86,49 @@ class _Writer:
             return
         assert node.shape is not None
         option = self.built.options[v][self.selection.options[v]]
-        size_bytes = option.out_layout.bytes(*node.shape.output_dims)
-        if option.in_place is not None:
-            output = operands[option.in_place]
-        elif self.built.problem.nodes[v].out_bytes[option.out_layout] == 0:
-            output = Operand(Region.OUTPUT, self.served_output(v, option.out_layout), 0, size_bytes)
-        else:
-            output = self.arena(("output", label, None), size_bytes)
-        workspace_bytes = option.primitive.workspace_bytes(node.shape)
-        if option.in_place == 1:
-            operands = operands[::-1]  # the operator commutes; the routine overwrites its first operand
+        output = self.output(v, node, option, operands)
         self.storage[v] = output
-        self.calls.append(
-            Call(
-                label=label,
-                primitive=option.primitive.name,
-                shape=node.shape,
-                attrs=node.attrs,
-                inputs=tuple(operands),
-                output=output,
-                workspace=self.arena(("workspace", label, None), workspace_bytes) if workspace_bytes else None,
-                weights=node.weights,
-                bias=node.bias,
-                predicted_ns=self.times[label].time_ns,
+        for number, (call, time_ns) in enumerate(zip(option.calls, self.times[label].call_ns, strict=True)):
+            workspace_bytes = call.primitive.workspace_bytes(call.shape)
+            self.calls.append(
+                Call(
+                    label=label if number == 0 else f"{label}, then {call.shape.op}",
+                    primitive=call.primitive.name,
+                    shape=call.shape,
+                    attrs=option.attrs_of(number, node.attrs),
+                    inputs=tuple(output if port == RESULT else operands[port] for port in call.reads),
+                    output=output,
+                    workspace=self.arena(("workspace", label, None), workspace_bytes) if workspace_bytes else None,
+                    weights=node.weights if number == 0 else None,
+                    bias=node.bias if number == 0 else None,
+                    predicted_ns=time_ns,
+                )
             )
-        )
+
+    def output(self, v: int, node: Node, option: NodeOption, operands: list[Operand]) -> Operand:
+        """Where a node's output lies."""
+        place = self.built.candidates.slices.get(node.name, {}).get(option.out_layout)
+        if place is not None:
+            whole = self.whole(place, node.name)
+            return Operand(whole.region, whole.index, whole.offset_bytes + place.offset_bytes, place.size_bytes)
+        if not option.calls:
+            return self.wholes[buffer_of(option.in_layouts[0])]
+        if option.in_place is not None:
+            return operands[option.in_place]
+        size_bytes = plain(option.out_layout).bytes(*self.graph.tensors[node.output].chw)
+        if self.built.problem.nodes[v].out_bytes[option.out_layout] == 0:
+            return Operand(Region.OUTPUT, self.served_output(v, option.out_layout), 0, size_bytes)
+        return self.arena(("output", node.name, None), size_bytes)
+
+    def whole(self, place: Slice, node: str) -> Operand:
+        """The buffer `place` is a slice of; it lies where the first of its slices was placed."""
+        if place.buffer not in self.wholes:
+            self.wholes[place.buffer] = (
+                self.arena(("output", node, None), place.whole_bytes)
+                if place.output is None
+                else Operand(Region.OUTPUT, place.output, 0, place.whole_bytes)
+            )
+        return self.wholes[place.buffer]
 
     def pass_through(self, v: int, operands: list[Operand]) -> None:
         """A graph input stands for the caller's buffer; a graph output is copied if nothing wrote it directly."""
@@ -121,10 +142,10 @@ class _Writer:
         if operands[0] != target:
             self.copies.append((operands[0], target))
 
-    def served_output(self, v: int, layout: Layout) -> int:
+    def served_output(self, v: int, layout: str) -> int:
         """The graph output that node `v` writes directly: the first one that is its result byte for byte."""
         for edge, link in zip(self.built.problem.edges, self.built.links, strict=True):
-            if edge.src == v and link.consumer is None and not link.steps(layout, Layout.CHW):
+            if edge.src == v and link.consumer is None and not link.steps(plain(layout), Layout.CHW):
                 return link.port
         raise AssertionError("zero out_bytes without a graph output")
 
@@ -148,7 +169,7 @@ def make_schedule(graph: Graph, point: Point) -> Schedule:
     """
     built = build_problem(list_candidates(graph), lambda _key: 0)
     try:
-        selection = selection_of(built, {layer.node: (layer.primitive, layer.in_place) for layer in point.layers})
+        selection = selection_of(built, {layer.node: layer.option for layer in point.layers})
     except KeyError as error:
         raise UserError(
             "point-stale",

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.candidates import Link
+from app.links import Link
 from kernels.spec import Layout, canonical
 
 layouts = st.sampled_from(list(Layout))

@@ -62,7 +62,7 @@ def play(graph, schedule, inputs):
         arena[~owned] = np.nan
         primitive = registry.get(call.primitive)
         loaded = [
-            primitive.in_layout.load(at(operand).copy(), *call.shape.input_dims(port))
+            primitive.port_layout(port).load(at(operand).copy(), *call.shape.input_dims(port))
             for port, operand in enumerate(call.inputs)
         ]
         y = reference.compute(

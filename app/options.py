@@ -1,0 +1,141 @@
+"""What running a node can mean: one routine call, a convolution and a separate addition, or no call at all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from kernels import registry
+from kernels.spec import Attrs, Layout, Primitive, Shape, canonical
+
+RESULT = -1
+"""Stands among the ports an OptionCall reads for what the option's earlier call left in the output."""
+
+COMMUTATIVE = frozenset({"add", "mul"})
+
+
+@dataclass(frozen=True)
+class OptionCall:
+    """One routine call of an option. `reads` has, for each input of the routine, a port of the node or RESULT."""
+
+    primitive: Primitive
+    shape: Shape
+    reads: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NodeOption:
+    """A way to run a node: `calls` in order, each writing the whole output.
+
+    The first call takes the node's weights and bias, the last one its attributes; others do not clamp. Layouts are
+    canonical for the dims they belong to, or names of slices (app.slices). `in_place` is the port whose memory the
+    output takes over. Without calls the option joins slices that lie side by side already.
+    """
+
+    calls: tuple[OptionCall, ...]
+    in_layouts: tuple[str, ...]
+    out_layout: str
+    in_place: int | None
+
+    @property
+    def primitives(self) -> tuple[Primitive, ...]:
+        """The routines called, in order."""
+        return tuple(call.primitive for call in self.calls)
+
+    @property
+    def name(self) -> str:
+        """The routines called, joined by "+"."""
+        return "+".join(primitive.name for primitive in self.primitives) or f"concat_by_slices_{plain(self.out_layout)}"
+
+    @property
+    def key(self) -> str:
+        """The name this option has among those of its node, the same in every sweep."""
+        layouts = " ".join(name for name in (*self.in_layouts, self.out_layout) if "@" in name)
+        place = "" if self.in_place is None else f" over {self.in_place}"
+        return self.name + place + (layouts and f" {layouts}")
+
+    @property
+    def family(self) -> str:
+        """Family of the routine that does the node's work."""
+        return self.calls[0].primitive.family if self.calls else "slices"
+
+    @property
+    def variant(self) -> str:
+        """Variant of that routine, and what is called after it."""
+        if not self.calls:
+            return ""
+        first, *rest = self.calls
+        return " ".join([*filter(None, [first.primitive.variant]), *(f"then {call.shape.op}" for call in rest)])
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Scratch bytes: the calls run one after the other."""
+        return max((call.primitive.workspace_bytes(call.shape) for call in self.calls), default=0)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of packed weights and biases as shipped."""
+        return sum(call.primitive.weights_bytes(call.shape) for call in self.calls)
+
+    def attrs_of(self, number: int, attrs: Attrs) -> Attrs:
+        """Attributes of call `number` when those of the node are `attrs`."""
+        return attrs if number == len(self.calls) - 1 else Attrs()
+
+
+def plain(layout: str) -> Layout:
+    """The order in memory behind a layout's name, which may be that of a slice: "<layout>@<buffer>"."""
+    return Layout(layout.partition("@")[0])
+
+
+def offered(shape: Shape, families: Collection[str] | None) -> tuple[tuple[NodeOption, ...], Mapping[str, str]]:
+    """Every option of a node of `shape`, and why each other primitive of its operator is none.
+
+    `families` limits the convolution families (None: all).
+    """
+    accepted, refused = registry.candidates(shape)
+    adding: list[Primitive] = []
+    if shape.op == "conv" and shape.residual:
+        # A family that adds no residual itself is followed by an addition over its own result.
+        found, refused = registry.candidates(dataclasses.replace(shape, residual=0))
+        adding = [p for p in found if p not in accepted]
+    if families is not None and shape.op == "conv":
+        refused |= {
+            p.name: f"family {p.family} is not allowed" for p in (*accepted, *adding) if p.family not in families
+        }
+        accepted, adding = ([p for p in some if p.family in families] for some in (accepted, adding))
+    options = [option for p in accepted for option in _single(shape, p)]
+    options += [option for p in adding for option in _then_add(shape, p)]
+    return tuple(options), refused
+
+
+def _single(shape: Shape, primitive: Primitive) -> Iterator[NodeOption]:
+    ports = tuple(range(shape.n_in))
+    in_layouts = tuple(canonical(primitive.port_layout(port), *shape.input_dims(port)) for port in ports)
+    out_layout = canonical(primitive.out_layout, *shape.output_dims)
+    yield NodeOption((OptionCall(primitive, shape, ports),), in_layouts, out_layout, None)
+    if shape.residual and primitive.residual:
+        yield NodeOption((OptionCall(primitive, shape, ports),), in_layouts, out_layout, 1)
+    elif primitive.in_place and shape.input_dims(0) == shape.output_dims:
+        yield NodeOption((OptionCall(primitive, shape, ports),), in_layouts, out_layout, 0)
+        if shape.op in COMMUTATIVE:  # the routine overwrites its first operand, which may as well be the other one
+            yield NodeOption((OptionCall(primitive, shape, ports[::-1]),), in_layouts, out_layout, 1)
+
+
+def _then_add(shape: Shape, conv: Primitive) -> Iterator[NodeOption]:
+    """The conv into the output, then the residual added in place over it."""
+    plain_shape, add_shape = (
+        dataclasses.replace(shape, residual=0),
+        Shape("add", *shape.output_dims, *shape.output_dims),
+    )
+    for add in registry.candidates(add_shape)[0]:
+        if add.in_layout is add.out_layout is conv.out_layout and add.in_place:
+            yield NodeOption(
+                (OptionCall(conv, plain_shape, (0,)), OptionCall(add, add_shape, (RESULT, 1))),
+                (
+                    canonical(conv.in_layout, *shape.input_dims(0)),
+                    canonical(add.in_layout, *shape.output_dims),
+                ),
+                canonical(conv.out_layout, *shape.output_dims),
+                None,
+            )

@@ -1,0 +1,236 @@
+"""Concats without copying: which tensors may be written straight into their slice of a concat's output.
+
+A *buffer* is the output of a concat, the root, in one layout in which every input is a contiguous run of it. Inputs
+that are concats themselves are taken in as well, so a nest of concats has one buffer. docs/decisions/015.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from app.graph.ir import Node
+from app.links import Link
+from app.options import NodeOption
+from kernels.spec import F32_BYTES, Layout, Shape, canonical
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A node's output as `size_bytes` at `offset_bytes` of a buffer of `whole_bytes`; the concat `join` reads it there.
+
+    `carries`: its node is the first to write into the buffer, so the buffer is allocated with it. `output`: the graph
+    output that is the buffer, which is then the caller's; else None. `copied`: ordinary options may write the slice;
+    else only a join does.
+    """
+
+    buffer: str
+    join: str
+    layout: Layout
+    offset_bytes: int
+    size_bytes: int
+    whole_bytes: int
+    carries: bool
+    output: int | None
+    copied: bool
+
+    @property
+    def name(self) -> str:
+        """The slice as a layout of its own: app.options.plain is its inverse."""
+        return slice_name(self.layout, self.buffer)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of the arena its node's output brings along."""
+        return self.whole_bytes if self.carries and self.output is None else 0
+
+
+def slice_name(layout: Layout, buffer: str) -> str:
+    """The name of a layout whose tensor lies in a buffer."""
+    return f"{layout}@{buffer}"
+
+
+def buffer_of(layout: str) -> str:
+    """The buffer a layout's name speaks of; "" when the tensor has memory of its own."""
+    return layout.partition("@")[2]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Input `port` of the concat `join` in a buffer; `inner` are the parts of an input that is a concat itself."""
+
+    producer: str
+    place: int  # of the producer in the execution order
+    port: int
+    layout: Layout  # of the producer's output
+    wanted: Layout  # of the concat's input; another one where a view lies between
+    offset_bytes: int
+    size_bytes: int
+    inner: tuple[_Part, ...]
+
+    @property
+    def start(self) -> int:
+        """When the first byte is written if everything inside is joined."""
+        return min((part.start for part in self.inner), default=self.place)
+
+
+class Slicing:
+    """All slices and joins of a graph.
+
+    A concat qualifies when each input is written by a node, read last by this concat and by none of its other ports,
+    and no graph output. Buffers are offered for every such concat; those inside an input go along only in the buffer
+    of the outermost concat of a nest, so a nest of n concats has n buffers of one level and one of all.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], links: Sequence[Link], options: Mapping[str, tuple[NodeOption, ...]]
+    ) -> None:
+        self._nodes = {node.name: node for node in nodes}
+        self._place = {node.name: i for i, node in enumerate(nodes)}
+        self._options = options
+        self._readers: dict[str, list[Link]] = {}
+        self._feeds: dict[str, list[Link]] = {}
+        for link in links:
+            self._readers.setdefault(link.tensor, []).append(link)
+            if link.consumer is not None:
+                self._feeds.setdefault(link.consumer, []).append(link)
+        self._parent = {
+            link.producer: node.name for node in nodes if self._qualifies(node) for link in self._feeds[node.name]
+        }
+        self._concats = set(self._parent.values())
+        self.slices: dict[str, dict[str, Slice]] = {}
+        self.joins: dict[str, list[NodeOption]] = {}
+        for root in dict.fromkeys(self._parent.values()):
+            seen = set()
+            for layout in Layout:
+                parts = self._expand(root, layout, 0, deep=root not in self._parent)
+                out_layout = canonical(layout, *self._shape(root).output_dims)
+                known = (out_layout, tuple((p.layout, p.wanted) for p in _all(parts or ())))
+                if parts is not None and known not in seen:
+                    seen.add(known)
+                    self._offer(root, layout, out_layout, parts)
+
+    @cached_property
+    def options(self) -> dict[str, tuple[NodeOption, ...]]:
+        """The options given, each with its variants that write a slice, and the joins."""
+        found = {}
+        for name, options in self._options.items():
+            places = [s for s in self.slices.get(name, {}).values() if s.copied]
+            into = [
+                dataclasses.replace(option, out_layout=place.name)
+                for option in options
+                for place in places
+                if option.in_place is None and option.out_layout == place.layout
+            ]
+            found[name] = (*options, *into, *self.joins.get(name, ()))
+        return found
+
+    def _qualifies(self, node: Node) -> bool:
+        if node.op != "concat":
+            return False
+        for link in self._feeds[node.name]:
+            readers = [reader.consumer for reader in self._readers[link.tensor]]
+            if link.producer is None or readers.count(node.name) > 1:
+                return False
+            if any(name is None or self._place[name] > self._place[node.name] for name in readers):
+                return False
+        return True
+
+    def _shape(self, concat: str) -> Shape:
+        shape = self._nodes[concat].shape
+        assert shape is not None
+        return shape
+
+    def _expand(self, concat: str, layout: Layout, offset_bytes: int, *, deep: bool) -> tuple[_Part, ...] | None:
+        """The parts of a concat whose output lies in `layout` at an offset; None when one of them is not contiguous."""
+        shape, at, parts = self._shape(concat), 0, []
+        for link, extent in zip(self._feeds[concat], shape.parts, strict=True):
+            first = first_element(layout, shape.output_dims, shape.axis, at)
+            at += extent
+            wanted = canonical(layout, *link.consumer_dims)
+            entry, leave = link.via or (wanted, wanted)
+            if first is None or canonical(leave, *link.consumer_dims) != wanted:
+                return None
+            assert link.producer is not None
+            written = canonical(entry, *link.tensor_dims)
+            begin = offset_bytes + F32_BYTES * first
+            inner = None
+            if deep and link.via is None and link.producer in self._concats:
+                inner = self._expand(link.producer, layout, begin, deep=True)
+            if inner is None and not self._writes(link.producer, written):
+                return None
+            parts.append(
+                _Part(
+                    producer=link.producer,
+                    place=self._place[link.producer],
+                    port=link.port,
+                    layout=written,
+                    wanted=wanted,
+                    offset_bytes=begin,
+                    size_bytes=layout.bytes(*link.consumer_dims),
+                    inner=inner or (),
+                )
+            )
+        return tuple(parts)
+
+    def _writes(self, producer: str, layout: Layout) -> bool:
+        return any(o.out_layout == layout and o.in_place is None for o in self._options[producer])
+
+    def _offer(self, root: str, layout: Layout, out_layout: Layout, parts: tuple[_Part, ...]) -> None:
+        buffer = f"{root}.{layout}"
+        shape = self._shape(root)
+        outputs = (
+            link.port
+            for link in self._readers.get(self._nodes[root].output, ())
+            if link.consumer is None and not link.steps(out_layout, Layout.CHW)
+        )
+        served = next(outputs, None)
+        whole_bytes = layout.bytes(*shape.output_dims)
+
+        def offer(concat: str, output: str, parts: tuple[_Part, ...], *, first: bool, others: int) -> None:
+            """Slices and the join of one level; `others`: when the first part outside this level starts."""
+            head = min(parts, key=lambda part: part.start)
+            for part in parts:
+                carries = first and part is head
+                rivals = min([others, *(p.start for p in parts if p is not part)])
+                found = Slice(
+                    buffer=buffer,
+                    join=concat,
+                    layout=part.layout,
+                    offset_bytes=part.offset_bytes,
+                    size_bytes=part.size_bytes,
+                    whole_bytes=whole_bytes,
+                    carries=carries,
+                    output=served,
+                    # Copied as a whole, a nested concat starts to write later: it must then still be the first.
+                    copied=not part.inner or not carries or part.place < rivals,
+                )
+                self.slices.setdefault(part.producer, {})[found.name] = found
+                if part.inner:
+                    offer(part.producer, found.name, part.inner, first=carries, others=rivals)
+            names = tuple(slice_name(part.wanted, buffer) for part in parts)
+            over = head.port if first and served is None else None
+            self.joins.setdefault(concat, []).append(NodeOption((), names, output, over))
+
+        offer(root, out_layout, parts, first=True, others=len(self._place))
+
+
+def _all(parts: Sequence[_Part]) -> Iterator[_Part]:
+    for part in parts:
+        yield part
+        yield from _all(part.inner)
+
+
+def first_element(layout: Layout, dims: tuple[int, int, int], axis: int, index: int) -> int | None:
+    """Where in a (c, h, w) tensor the entries from `index` of an axis begin; None when they are no contiguous run."""
+    c, h, w = dims
+    planes, block = -(-c // layout.block), layout.block
+    if layout is Layout.HWC:
+        outer, inner = {0: (h * w, 1), 1: (1, w * c), 2: (h, c)}[axis]
+    else:
+        outer, inner = {0: (1, h * w), 1: (planes, w * block), 2: (planes * h, block)}[axis]
+        if axis == 0 and index % block:
+            return None
+    return index * inner if outer == 1 else None
