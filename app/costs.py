@@ -55,10 +55,14 @@ class MissingCost(UserError):
 
 
 class CostTable(Mapping[CostKey, Cost]):
-    """Costs of one device. `ns()` raises MissingCost; `missing()` lists what to measure."""
+    """Costs of one device, whose calls `threads` threads share.
 
-    def __init__(self, costs: Iterable[Cost] = ()):
+    `ns()` raises MissingCost; `missing()` lists what to measure.
+    """
+
+    def __init__(self, costs: Iterable[Cost] = (), *, threads: int = 1):
         self._costs = {cost.key: cost for cost in costs}
+        self.threads = threads
 
     def __getitem__(self, key: CostKey) -> Cost:
         return self._costs[key]

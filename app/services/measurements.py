@@ -46,7 +46,7 @@ def needed(context: Context, model: ModelRecord, families: Collection[str] | Non
 
 def cost_table(context: Context, device: DeviceRef, keys: Collection[CostKey]) -> CostTable:
     """The stored costs of the shapes of `keys` on the device."""
-    return CostTable(context.costs.get(device.id, shapes={key.shape for key in keys}))
+    return CostTable(context.costs.get(device.id, shapes={key.shape for key in keys}), threads=device.threads)
 
 
 def missing(
