@@ -58,6 +58,23 @@ format: setup  ## Format Python and C
 	ruff format .
 	clang-format -i $$(git ls-files 'kernels/*.c' 'kernels/*.h')
 
+# The example library and bench/networks.py, then MODELS (files, or folders of them). What was measured once is kept in
+# build/bench, so a second run only times.
+BENCH_DATA := build/bench/data
+BENCH_MADE := build/bench/models
+BENCH_LIBRARY := vgg19 googlenet alexnet resnet50 squeezenet densenet121
+bench: setup  ## Side by side with other runtimes: MODELS="FILE.onnx FOLDER ..." ARGS="--rounds 20 --threads 2"
+	$(BIN)/python bench/networks.py $(BENCH_MADE)
+	@mkdir -p bench/results
+	tradespace --data $(BENCH_DATA) bench $(BENCH_LIBRARY) $(BENCH_MADE)/*.onnx \
+	  $(foreach model,$(MODELS),$(or $(wildcard $(model)/*.onnx),$(model))) \
+	  -o bench/results/bench.json --markdown bench/results/bench.md $(ARGS)
+
+# The extra `bench` without torch, which pnnx asks for but does not need to convert ONNX files.
+bench-peers: setup  ## Install the runtimes that `make bench` compares with
+	$(BIN)/python -m pip install --quiet mnn ncnn openvino
+	$(BIN)/python -m pip install --quiet --no-deps pnnx
+
 lock: setup  ## Recompute requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools
 	pip-compile --quiet --generate-hashes --extra dev --no-annotate --no-header --no-emit-index-url \
@@ -68,4 +85,4 @@ regen: setup  ## Rewrite golden files and generated docs; read the diff before c
 	$(BIN)/python -m app.api.openapi > docs/openapi.json
 	pytest -q tests/codegen --regen
 
-.PHONY: help setup run test-tools lint types test check check-huge format lock regen
+.PHONY: help setup run test-tools lint types test check check-huge format bench bench-peers lock regen

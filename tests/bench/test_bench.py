@@ -153,7 +153,7 @@ def test_every_installed_peer_computes_the_same(program, peer):
 
 
 def test_one_network_that_fails_does_not_spoil_the_others(measured, program, folder):
-    (folder / "larger.onnx").write_bytes(tiny_network(2, size=16))
+    (folder / "larger.onnx").write_bytes(tiny_network(2, size=48))
     budget = measured[0]["networks"][0]["point"]["arena_bytes"]
     options = ("--budget", budget, "--against", "onnxruntime", "--markdown", "two.md", "--json")
     found = json.loads(program("bench", "larger.onnx", "tiny", *QUICK, *options, status=1).stdout)
