@@ -83,8 +83,10 @@ class Candidates:
         return tuple(dict.fromkeys(option.in_layouts[link.port] for option in self.options[link.consumer]))
 
 
-def list_candidates(graph: Graph, families: Collection[str] | None = None) -> Candidates:
+def list_candidates(graph: Graph, families: Collection[str] | None = None, *, threads: int = 1) -> Candidates:
     """All options of a graph; `families` limits the convolution families offered (None: all).
+
+    Workspaces are those of calls that up to `threads` threads share.
 
     Raises UserError `no-primitive` naming every node no primitive accepts.
     """
@@ -94,7 +96,7 @@ def list_candidates(graph: Graph, families: Collection[str] | None = None) -> Ca
     lacking: list[Item] = []
     for node in nodes:
         assert node.shape is not None
-        options[node.name], refused[node.name] = offered(node.shape, families)
+        options[node.name], refused[node.name] = offered(node.shape, families, threads)
         if not options[node.name]:
             reasons = list(refused[node.name].items())
             why = "; ".join(f"{name}: {reason}" for name, reason in reasons[:5]) or "no primitive exists"

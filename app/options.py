@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from kernels import registry
 from kernels.spec import Attrs, Layout, Primitive, Shape, canonical
+from kernels.split import on_threads
 
 RESULT = -1
 """Stands among the ports an OptionCall reads for what the option's earlier call left in the output."""
@@ -88,10 +89,12 @@ def plain(layout: str) -> Layout:
     return Layout(layout.partition("@")[0])
 
 
-def offered(shape: Shape, families: Collection[str] | None) -> tuple[tuple[NodeOption, ...], Mapping[str, str]]:
+def offered(
+    shape: Shape, families: Collection[str] | None, threads: int = 1
+) -> tuple[tuple[NodeOption, ...], Mapping[str, str]]:
     """Every option of a node of `shape`, and why each other primitive of its operator is none.
 
-    `families` limits the convolution families (None: all).
+    `families` limits the convolution families (None: all). Calls are shared by up to `threads` threads.
     """
     accepted, refused = registry.candidates(shape)
     adding: list[Primitive] = []
@@ -104,8 +107,8 @@ def offered(shape: Shape, families: Collection[str] | None) -> tuple[tuple[NodeO
             p.name: f"family {p.family} is not allowed" for p in (*accepted, *adding) if p.family not in families
         }
         accepted, adding = ([p for p in some if p.family in families] for some in (accepted, adding))
-    options = [option for p in accepted for option in _single(shape, p)]
-    options += [option for p in adding for option in _then_add(shape, p)]
+    options = [option for p in accepted for option in _single(shape, on_threads(p, threads))]
+    options += [option for p in adding for option in _then_add(shape, on_threads(p, threads))]
     return tuple(options), refused
 
 

@@ -162,12 +162,12 @@ class _Writer:
             )
 
 
-def make_schedule(graph: Graph, point: Point) -> Schedule:
-    """The calls of `point` on `graph`.
+def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
+    """The calls of `point` on `graph`, shared by up to `threads` threads: as many as its costs were measured with.
 
     Raises UserError `point-stale` when the registry no longer offers a primitive the point uses.
     """
-    built = build_problem(list_candidates(graph), lambda _key: 0)
+    built = build_problem(list_candidates(graph, threads=threads), lambda _key: 0)
     try:
         selection = selection_of(built, {layer.node: layer.option for layer in point.layers})
     except KeyError as error:
@@ -186,6 +186,7 @@ def make_schedule(graph: Graph, point: Point) -> Schedule:
         arena_bytes=point.arena_bytes,
         align_bytes=built.problem.align_bytes,
         copies=tuple(writer.copies),
+        threads=threads,
     )
 
 
