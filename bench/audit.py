@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.cli.bench import knee
 from app.codegen.bundle import pack
 from app.codegen.emit import emit
 from app.codegen.plan import Provenance, make_plan
@@ -28,7 +29,6 @@ from app.costs import Cost, CostKey, CostTable
 from app.graph import oracle, zoo
 from app.graph.ir import Graph
 from app.graph.onnx_import import import_onnx
-from app.points import Frontier, Point
 from app.profiling.device import Device, host_device
 from app.profiling.plan import needed_costs
 from app.profiling.run import measure
@@ -92,18 +92,6 @@ def measured_costs(device: Device, graph: Graph, work: Path) -> tuple[CostTable,
         table = CostTable(load_costs(file))
         note = f"{report.measured} costs in {report.elapsed_s:.1f} s, {report.cut} cut after the pilot"
     return table, note
-
-
-def knee(front: Frontier) -> Point:
-    """The point furthest below the straight line between the two ends of the front, both axes scaled to [0, 1]."""
-    first, last = front.points[0], front.points[-1]
-
-    def depth(point: Point) -> float:
-        x = (point.arena_bytes - first.arena_bytes) / max(1, last.arena_bytes - first.arena_bytes)
-        y = (point.latency_ns - last.latency_ns) / max(1, first.latency_ns - last.latency_ns)
-        return 1 - x - y
-
-    return max(front.points, key=depth)
 
 
 def audit(network: Network, device: Device, work: Path) -> list[dict[str, object]]:

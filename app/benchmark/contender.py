@@ -187,9 +187,10 @@ class Contender:
         return answer
 
     def _stop(self) -> None:
-        """Stop all its threads, and return when they have stopped (or the process has ended, which is left to wait)."""
+        """Stop all its threads and return when they have stopped. A process that has ended is found out when asked."""
         self._child.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def _line(self, deadline_s: float) -> bytes:
         assert self._child.stdout is not None

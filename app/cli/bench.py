@@ -161,6 +161,8 @@ def _cpus(text: str | None, threads: int, environment: dict[str, Any]) -> tuple[
 def _record(site: Context, text: str, dims: dict[str, int], shown: Shown) -> ModelRecord:
     """The model of a file, of the data folder, or of the example library."""
     path = Path(text)
+    if path.suffix == ".json":
+        raise UserError("query-invalid", f"{text} is no network", hint="--json prints the result, -o FILE writes it")
     if path.suffix == ".onnx" or path.is_file():
         shown.stage(f"importing {path.name}")
         return models.add_file(site, path, dims=dims, vectors=test_inputs(path, None, None))[0]

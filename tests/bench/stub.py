@@ -1,7 +1,8 @@
 """A contender that does as it is told, to test what the driver makes of it: python stub.py INPUTS OUTPUTS BEHAVIOUR.
 
 It answers the protocol with a network that doubles its input. BEHAVIOUR: right, wrong (always), drifts (right after
-loading, wrong from the second turn), dies (in the second turn), mute (no answer to a turn), nan, nonsense.
+loading, wrong from the second turn), dies (in the second turn), leaves (after the first), mute (no answer to a turn),
+nan, nonsense.
 """
 
 import json
@@ -36,3 +37,5 @@ for line in sys.stdin:
         answer = {"samples_ns": [base + turns + i for i in range(least_runs)], "run_peak_bytes": 1700}
         answer |= {"cpus": sorted(os.sched_getaffinity(0))} if behaviour == "nonsense" else {}
     print(json.dumps(answer), flush=True)
+    if behaviour == "leaves" and turns == 1:
+        sys.exit(0)

@@ -15,6 +15,7 @@ import pytest
 from app.benchmark import report
 from app.benchmark.peers import PEERS
 from app.benchmark.results import OURS, Row
+from app.cli.bench import knee
 from app.cli.program import run
 from app.errors import UserError
 from app.services import jobs
@@ -197,3 +198,17 @@ def test_a_benchmark_is_a_job_like_others_but_is_not_tried_again_from_the_page(f
 def test_numbers_in_the_tables_are_finite():
     row = Row("n", "r", "", 1, max_rel_err=math.inf)
     assert json.loads(json.dumps(row.to_json(), allow_nan=False))["max_rel_err"] == 1e300
+
+
+def front(*points):
+    """A front of (arena bytes, latency), smallest first."""
+    return SimpleNamespace(
+        memory="arena",
+        points=[SimpleNamespace(arena_bytes=arena, latency_ns=latency) for arena, latency in points],
+    )
+
+
+def test_the_knee_is_the_point_furthest_below_the_line_between_the_ends():
+    bent = front((100, 1000), (200, 400), (600, 300), (1100, 100))
+    assert knee(bent) is bent.points[1]
+    assert knee(front((100, 1000))).arena_bytes == 100

@@ -71,6 +71,13 @@ def test_a_crash_is_reported_with_status_and_last_words_and_the_others_go_on(rac
     assert len(records["right"].bursts) == 3
 
 
+def test_a_contender_that_ends_between_two_turns_is_noticed(raced):
+    records = raced("leaves", "right")
+    assert "status 0" in records["leaves"].error
+    assert len(records["leaves"].bursts) == 1
+    assert row(records["leaves"], records["right"]).median_ns is None
+
+
 def test_an_answer_with_unknown_fields_is_refused(raced):
     assert "nonsense" in raced("nonsense", "right")["nonsense"].error
 
