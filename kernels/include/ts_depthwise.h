@@ -13,8 +13,8 @@
     OP(0)                                                                                                              \
     OP(1)                                                                                                              \
     OP(2)                                                                                                              \
-    OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11) OP(12) OP(13) OP(14) OP(15) OP(16) OP(17) OP(18) OP(19)    \
-        OP(20)
+    OP(3)                                                                                                              \
+    OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11) OP(12) OP(13) OP(14) OP(15) OP(16) OP(17) OP(18) OP(19) OP(20)
 #define DW_DECLARE(o) DW_VEC a##o = start;
 #define DW_WEIGHT(t)                                                                                                   \
     ((t) == 0 ? w0 : (t) == 1 ? w1 : (t) == 2 ? w2 : (t) == 3 ? w3 : (t) == 4 ? w4 : (t) == 5 ? w5 : w6)
@@ -25,12 +25,12 @@
 #define DW_COLUMN(column)                                                                                              \
     if (column < columns) {                                                                                            \
         enum { j = column };                                                                                           \
-        if (!(j < kw / 2 && outside & 1 << j) && !(j >= columns - kw / 2 && outside & 256 << (columns - 1 - j))) {     \
-            DW_VEC in = DW(load)(row + at);                                                                            \
+        if (!(j < kw / 2 && d->outside & 1 << j) && !(j >= columns - kw / 2 && d->outside & 256 << (columns - 1 - j))) {     \
+            DW_VEC in = DW(load)(from);                                                                                \
             DW_KEEP(in);                                                                                               \
             DW_EACH(DW_ADD)                                                                                            \
         }                                                                                                              \
-        at += pixel;                                                                                                   \
+        from += pixel;                                                                                                 \
     }
 #define DW_RESIDUAL(o)                                                                                                 \
     if (o < outputs)                                                                                                   \
@@ -46,17 +46,18 @@ TS_INLINE void DW(tile)(const int outputs, const int kw, const int stride, const
 {
     const int columns = (outputs - 1) * stride + kw;
     const float *bias = d->bias;
+    x += left;
     for (int32_t c = 0, end = d->vectors * DW_LANES; c < end;) {
         const DW_VEC start = DW(load)(bias);
         DW_EACH(DW_DECLARE)
-        const int32_t outside = d->outside;
-        const ptrdiff_t x_step = d->x_step;
         const float *row = x, *w = weights;
-        ptrdiff_t pixel = d->x_pixel;
-        TS_OPAQUE(pixel); /* one addition per column instead of a register per multiple */
         TS_NO_UNROLL
-        for (int32_t r = d->rows; r > 0; r--, row += x_step, w += kw * DW_BLOCK) {
-            ptrdiff_t at = left;
+        for (int32_t r = d->rows; r > 0; r--, row += d->x_step, w += kw * DW_BLOCK) {
+            const float *from = row;
+            /* What follows is read from memory in every row, and columns are found by adding. gcc would otherwise
+             * compute more ahead than there are registers, and keep it in vector registers. */
+            TS_OPAQUE(d);
+            const ptrdiff_t pixel = d->x_pixel;
             const DW_VEC w0 = DW(load)(w), w1 = DW(load)(w + DW_BLOCK), w2 = DW(load)(w + 2 * DW_BLOCK);
             const DW_VEC w3 = kw > 3 ? DW(load)(w + 3 * DW_BLOCK) : w0, w4 = kw > 3 ? DW(load)(w + 4 * DW_BLOCK) : w0;
             const DW_VEC w5 = kw > 5 ? DW(load)(w + 5 * DW_BLOCK) : w0, w6 = kw > 5 ? DW(load)(w + 6 * DW_BLOCK) : w0;
