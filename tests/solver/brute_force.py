@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 from solver.problem import Evaluation, MemoryAxis, Problem, Selection
 
@@ -40,39 +40,60 @@ def play(problem: Problem, choice: tuple[int, ...]) -> Evaluation | None:
         reads["run", v] = inputs
         time_ns += taken[v].time_ns
 
-    live: dict[tuple[str, int], int] = {}
+    live: dict[tuple[str, int | str], int] = {}  # storage -> bytes
+    home: dict[tuple[str, int], tuple[str, int | str]] = {}  # tensor -> the storage it lies in
+    span: dict[tuple[str, int], tuple[int, int]] = {}  # tensor -> first and end byte in a shared storage
     peak = 0
     for position, event in enumerate(events):
         kind, index = event
         scratch = 0
+        later = [read for after in events[position + 1 :] for read in reads[after]]
         if kind == "convert":
             edge = edges[index]
             conversion = edge.conversions[taken[edge.src].out_layout, taken[edge.dst].in_layouts[edge.port]]
             live["copy", index] = up(conversion.copy_bytes)
+            home["copy", index] = ("copy", index)
             scratch = up(conversion.workspace_bytes)
         else:
-            option = taken[index]
+            option, mine = taken[index], ("out", index)
             scratch = up(option.workspace_bytes)
             out_bytes = up(nodes[index].out_bytes[option.out_layout])
-            if option.in_place is None:
-                live["out", index] = out_bytes
+            part = nodes[index].parts.get(option.out_layout)
+            if option.joins and any(read in span for read in reads[event]):
+                # Whatever its inputs are side by side is the output; nothing new is made.
+                places = [(home[read], *span.get(read, (-1, -1))) for read in reads[event]]
+                if any(one[0] != two[0] or one[2] != two[1] for one, two in pairwise(places)):
+                    return None
+                home[mine], begin, end = places[0][0], places[0][1], places[-1][2]
+                wanted = (0, nodes[index].out_bytes[option.out_layout])
+                if part is not None:
+                    wanted = (part.offset_bytes, part.offset_bytes + part.size_bytes)
+                    span[mine] = wanted
+                if (begin, end) != wanted:
+                    return None
+            elif part is not None:
+                ends = [
+                    p.offset_bytes + p.size_bytes for n in nodes for p in n.parts.values() if p.buffer == part.buffer
+                ]
+                home[mine] = ("buffer", part.buffer)
+                span[mine] = (part.offset_bytes, part.offset_bytes + part.size_bytes)
+                live.setdefault(home[mine], up(max(ends)))
+            elif option.in_place is None:
+                live[mine] = out_bytes
+                home[mine] = mine
             else:
                 victim = reads[event][option.in_place]
-                later = [read for after in events[position + 1 :] for read in reads[after]]
-                if live[victim] != out_bytes or out_bytes == 0:
+                if live[home[victim]] != out_bytes or out_bytes == 0:
                     return None
                 if victim[0] == "out":
                     ports = [e for e in range(len(edges)) if edges[e].dst == index and edges[e].src == victim[1]]
                     if victim in later or nodes[victim[1]].stays_live or len(ports) > 1:
                         return None
+                home[mine] = home[victim]
         peak = max(peak, sum(live.values()) + scratch)
-        if kind == "run" and taken[index].in_place is not None:
-            live["out", index] = live.pop(reads[event][taken[index].in_place])
-        later = [read for after in events[position + 1 :] for read in reads[after]]
-        for tensor in list(live):
-            kept = tensor[0] == "out" and nodes[tensor[1]].stays_live
-            if tensor not in later and not kept:
-                del live[tensor]
+        kept = {home[tensor] for tensor in later if tensor in home}
+        kept |= {home["out", v] for v, node in enumerate(nodes) if node.stays_live and ("out", v) in home}
+        live = {storage: size_bytes for storage, size_bytes in live.items() if storage in kept}
     return Evaluation(time_ns, peak, max(o.workspace_bytes for o in taken), sum(o.weights_bytes for o in taken))
 
 
