@@ -24,7 +24,9 @@ def networks():
     return module
 
 
-@pytest.mark.parametrize(("name", "mega_macs"), [("vgg16", 15470.3), ("resnet18", 1814.1), ("null", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "mega_macs"), [pytest.param("vgg16", 15470.3, marks=pytest.mark.slow), ("resnet18", 1814.1), ("null", 0.0)]
+)
 def test_a_network_imports_and_has_the_known_size(networks, name, mega_macs):
     graph = import_onnx(networks.NETWORKS[name](), name=name)
     assert round(sum(node.shape.macs for node in graph.nodes if node.shape) / 1e6, 1) == mega_macs
