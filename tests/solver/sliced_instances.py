@@ -57,9 +57,9 @@ class _Maker:
 
     def grow(self) -> None:
         rng = self.rng
-        for v in range(rng.randint(3, 7)):
+        for _ in range(rng.randint(4, 8)):
             able = [u for u, tensor in enumerate(self.tensors) if tensor.open]
-            if len(able) >= 2 and rng.random() < (0.5 if v < 5 else 0.9):
+            if len(able) >= 2 and rng.random() < 0.7:
                 inputs = rng.sample(able, rng.choice([2, 2, 3]) if len(able) > 2 else 2)
                 for u in inputs:
                     self.tensors[u].open = False

@@ -71,16 +71,17 @@ def test_the_random_problems_have_what_they_are_for():
     for seed in range(150):
         problem = sliced_problem(seed)
         played = brute_force.all_plays(problem)
-        for selection, _ in played[:300]:
-            taken = [node.options[i] for node, i in zip(problem.nodes, selection.options, strict=True)]
-            joined = [option for option in taken if option.joins]
-            found["joined"] += bool(joined)
-            found["nested"] += any(option.out_layout.count("@") for option in joined)
-            found["two buffers"] += len({option.in_layouts[0] for option in joined}) > 1
+        seen = set()
+        for selection, _ in played:
+            joined = [n.options[i] for n, i in zip(problem.nodes, selection.options, strict=True) if n.options[i].joins]
+            seen |= {"joined"} if joined else set()
+            seen |= {"nested"} if any("@" in option.out_layout for option in joined) else set()
+            seen |= {"two buffers"} if len({option.in_layouts[0] for option in joined}) > 1 else set()
+        found.update(seen)
         for point in trace(problem, MemoryAxis.ARENA).points if played else ():
             joins = [n.options[i].joins for n, i in zip(problem.nodes, point.selection.options, strict=True)]
             found["joined on a front"] += any(joins)
-    assert min(found[what] for what in ("joined", "nested", "two buffers", "joined on a front")) > 20, found
+    assert min(found[what] for what in ("joined", "nested", "two buffers", "joined on a front")) >= 5, found
 
 
 FREE = Conversion(0, 0, copies=False)
