@@ -17,6 +17,7 @@ AXIS_TITLES = {
     "arena": "arena (bytes of RAM)",
     "total": "arena + weights (bytes)",
     "workspace": "largest workspace (bytes)",
+    "weights": "packed weights (bytes)",
 }
 # Colours of Okabe and Ito, told apart by all common kinds of colour vision; each kind also has its own pattern.
 _KINDS: Mapping[str, tuple[str, str]] = {

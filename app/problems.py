@@ -128,6 +128,16 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "latency-infeasible": ProblemType(
         "Nothing is fast enough", "`facts.fastest_ns` is the least latency within the budget."
     ),
+    "limits-impossible": ProblemType(
+        "No selection is possible within the limits",
+        "`errors` names each layer that the limits leave without a primitive, and what would have to be lifted for it: "
+        "a forbidden family, a pin, a ban, the error budget.",
+    ),
+    "limits-invalid": ProblemType(
+        "The limits are not right",
+        "`errors` names each one: a family, layer or primitive that does not exist, a primitive that cannot run the "
+        "layer (with its reason), two pins of one layer, a bound on the arena on an axis other than weights.",
+    ),
     "measurement-failed": ProblemType(
         "A primitive could not be measured", "`detail` names it. Its test is run by `make check`."
     ),
@@ -157,6 +167,10 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
         "Not a size or a time", "Sizes are written 384KiB, 6MiB, 500KB or in bytes; times 350us, 20ms, 1.5s."
     ),
     "query-invalid": ProblemType("A parameter is missing or wrong", "`detail` names it."),
+    "question-too-hard": ProblemType(
+        "The question cannot be answered while you wait",
+        "Answers are given within seconds. Trace a front within these limits: that is a job and takes its time.",
+    ),
     "reference-not-finite": ProblemType(
         "The model's own output is not finite",
         "onnxruntime computes infinities or NaN for the test input, so no bundle can be compared with it.",

@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 Item = TypeVar("Item")
-Axis = Literal["arena", "total", "workspace"]
+Axis = Literal["arena", "total", "workspace", "weights"]
 JobKind = Literal["seed", "measure", "frontier", "bundle", "bench"]
 JobStateName = Literal["queued", "running", "cancelling", "succeeded", "failed", "cancelled", "lost"]
 
@@ -45,7 +45,7 @@ class Problem(BaseModel):
     request_id: str | None
 
 
-class Limits(BaseModel):
+class ServiceLimits(BaseModel):
     """What the service accepts."""
 
     upload_bytes: int
@@ -56,8 +56,27 @@ class Meta(BaseModel):
 
     version: str
     api: str
-    limits: Limits
+    limits: ServiceLimits
     host_device: str
+
+
+class Limits(Strict):
+    """What a front may not do; what is left out limits nothing. Part of the front's identity.
+
+    `forbid` and `only` name convolution families (`only` empty: all). `pins` gives layers their primitive, `bans`
+    lists primitives a layer may not run. `max_weights_bytes` bounds packed weights on any axis, `max_arena_bytes` the
+    arena on the weights axis. `max_error` bounds the declared relative error of every layer's primitive. `objective`
+    is the quantile of the measured samples that counts as the time of a call.
+    """
+
+    forbid: list[str] = []
+    only: list[str] = []
+    pins: dict[str, str] = {}
+    bans: dict[str, list[str]] = {}
+    max_weights_bytes: int | None = Field(None, ge=0)
+    max_arena_bytes: int | None = Field(None, ge=0)
+    max_error: float | None = Field(None, ge=0)
+    objective: Literal["p50", "p90"] = "p50"
 
 
 class Port(BaseModel):
@@ -220,9 +239,10 @@ class FrontierSummary(BaseModel):
     model: str
     device: str
     memory: Axis
-    max_weights_bytes: int | None
+    limits: Limits
     created_at: str
     stale: bool
+    stale_because: str
     points: int
     solve_s: float
 
@@ -234,11 +254,15 @@ class Frontier(BaseModel):
     model: str
     device: str
     memory: Axis
-    max_weights_bytes: int | None
+    limits: Limits
     created_at: str
     stale: bool
+    stale_because: str
     solve_s: float
     certified_by: str
+    uncertified_because: str
+    complete: bool
+    incomplete_because: str
     smallest_bytes: int
     smallest_step: str
     io_bytes: int
@@ -252,6 +276,7 @@ class Best(BaseModel):
     point: PointSummary
     frontier_id: str
     stale: bool
+    stale_because: str
 
 
 class Bundle(BaseModel):
@@ -291,7 +316,7 @@ class NewFrontier(Strict):
     model: str
     device: str = "host"
     memory: Axis = "arena"
-    max_weights_bytes: int | None = Field(None, ge=0)
+    limits: Limits = Limits.model_validate({})
 
 
 class NewBundle(Strict):

@@ -8,15 +8,28 @@ import typer
 
 from app.errors import UserError
 from app.quantities import parse_bytes, parse_ns
+from app.selection.limits import Limits
 from app.services.context import Context
+from kernels.split import MOST_THREADS
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON; errors too, as a problem document.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name, id or unique beginning of either.")]
-DeviceName = Annotated[str, typer.Option(help="Device whose costs count.")]
-Memory = Annotated[str, typer.Option(help="Memory axis: arena, total or workspace.")]
+DeviceName = Annotated[str, typer.Option(help="Device whose costs count: NAME, or NAME@THREADS.")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, max=MOST_THREADS, help="Threads that share a run, as in --device NAME@THREADS."),
+]
+Memory = Annotated[str, typer.Option(help="Memory axis: arena, total, workspace or weights.")]
 Budget = Annotated[str | None, typer.Option(help="Most memory: 384KiB, 6MiB, 500KB or bytes.")]
 MaxLatency = Annotated[str | None, typer.Option("--max-latency", help="Most time: 20ms, 350us.")]
-MaxWeights = Annotated[str | None, typer.Option("--max-weights", help="Most bytes of packed weights.")]
+MaxWeights = Annotated[str | None, typer.Option("--max-weights", help="Most bytes of packed weights, on any axis.")]
+Arena = Annotated[str | None, typer.Option("--arena", help="Most arena, on the weights axis.")]
+Forbid = Annotated[list[str] | None, typer.Option("--forbid", help="A convolution family not to use; repeatable.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="A convolution family to use, no others; repeatable.")]
+Pin = Annotated[list[str] | None, typer.Option("--pin", help="LAYER=PRIMITIVE: this layer runs that; repeatable.")]
+Ban = Annotated[list[str] | None, typer.Option("--ban", help="LAYER=PRIMITIVE: this layer does not; repeatable.")]
+MaxError = Annotated[float | None, typer.Option("--max-error", help="Largest declared error of any primitive: 1e-5.")]
+Objective = Annotated[str, typer.Option("--objective", help="Time that counts: p50 or p90 of the samples.")]
 Families = Annotated[
     str | None, typer.Option(help="Convolution families, comma-separated, for example direct,winograd.")
 ]
@@ -30,9 +43,45 @@ def opened(context: typer.Context) -> Context:
     return found
 
 
+def on_threads(device: str, threads: int | None) -> str:
+    """The device on `threads` threads, as `--threads` says; as many as its name says without it."""
+    return device if threads is None else f"{device.partition('@')[0]}@{threads}"
+
+
 def size(text: str | None) -> int | None:
     """Bytes of an optional size."""
     return parse_bytes(text) if text is not None else None
+
+
+def limited(
+    *,
+    forbid: list[str] | None,
+    only: list[str] | None,
+    pin: list[str] | None,
+    ban: list[str] | None,
+    max_weights: str | None,
+    arena: str | None,
+    max_error: float | None,
+    objective: str,
+) -> Limits:
+    """The limits of the options; raises UserError `limits-invalid`."""
+    return Limits(
+        forbid=tuple(word.strip() for text in forbid or () for word in text.split(",")),
+        only=tuple(word.strip() for text in only or () for word in text.split(",")),
+        pins=tuple(_named_primitive("--pin", text) for text in pin or ()),
+        bans=tuple(_named_primitive("--ban", text) for text in ban or ()),
+        max_weights_bytes=size(max_weights),
+        max_arena_bytes=size(arena),
+        max_error=max_error,
+        objective=objective,
+    )
+
+
+def _named_primitive(option: str, text: str) -> tuple[str, str]:
+    layer, equals, primitive = text.rpartition("=")  # names of layers may contain the sign, primitives never do
+    if not equals or not layer or not primitive:
+        raise UserError("limits-invalid", f"{option} {text}: not LAYER=PRIMITIVE", hint=f"write {option} conv1=NAME")
+    return layer, primitive
 
 
 def duration(text: str | None) -> int | None:

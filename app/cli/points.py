@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,16 +12,26 @@ import typer
 from app.cli.costs import measure_model
 from app.cli.models import Dims, InputFile, VectorFolder, test_inputs
 from app.cli.options import (
+    Arena,
+    Ban,
     Budget,
     DeviceName,
+    Forbid,
     Json,
+    MaxError,
     MaxLatency,
     MaxWeights,
     Memory,
     ModelName,
+    Objective,
+    Only,
+    Pin,
     Prefix,
+    Threads,
     duration,
+    limited,
     named_dims,
+    on_threads,
     opened,
     size,
 )
@@ -29,6 +40,7 @@ from app.db.records import BundleRecord, FrontierRecord
 from app.errors import UserError
 from app.points import Point
 from app.quantities import format_bytes, format_ns
+from app.selection.limits import NO_LIMITS, Limits
 from app.services import bundles, frontiers, jobs, models
 from app.services.context import Context
 
@@ -42,32 +54,49 @@ def register(program: typer.Typer) -> None:
 
 
 def trace(
-    site: Context, model: str, device: str, memory: str, shown: Shown, max_weights_bytes: int | None = None
+    site: Context, model: str, device: str, memory: str, shown: Shown, limits: Limits = NO_LIMITS
 ) -> FrontierRecord:
-    """The newest front if it is up to date, else a fresh one."""
+    """The newest front within these limits if it is up to date, else a fresh one."""
     record, reference = models.find(site, model), site.device(device)
-    frontiers.check_axis(memory)
-    if max_weights_bytes is None:
-        known = frontiers.newest(site, record, reference, memory)
-        if known is not None and not frontiers.is_stale(site, known):
-            return known
-    params = {"model": record.id, "device": device, "memory": memory, "max_weights_bytes": max_weights_bytes}
+    frontiers.check_limits(site, record, frontiers.check_axis(memory), limits)
+    known = frontiers.newest(site, record, reference, memory, limits)
+    if known is not None and not frontiers.is_stale(site, known):
+        return known
+    params = {"model": record.id, "device": device, "memory": memory, "limits": limits.to_json()}
     with jobs.foreground(site, "frontier", params, shown) as progress:
-        return frontiers.trace(site, record, reference, memory, progress, max_weights_bytes=max_weights_bytes)
+        return frontiers.trace(site, record, reference, memory, progress, limits=limits)
 
 
 def frontier(
     context: typer.Context,
     model: ModelName,
     device: DeviceName = "host",
+    threads: Threads = None,
     memory: Memory = "arena",
+    forbid: Forbid = None,
+    only: Only = None,
+    pin: Pin = None,
+    ban: Ban = None,
     max_weights: MaxWeights = None,
+    arena: Arena = None,
+    max_error: MaxError = None,
+    objective: Objective = "p50",
     as_json: Json = False,
 ) -> None:
     """The exact front of a model from its measured costs; a stored one that is up to date is shown as it is."""
-    site = opened(context)
+    site, device = opened(context), on_threads(device, threads)
+    limits = limited(
+        forbid=forbid,
+        only=only,
+        pin=pin,
+        ban=ban,
+        max_weights=max_weights,
+        arena=arena,
+        max_error=max_error,
+        objective=objective,
+    )
     with Shown() as shown:
-        record = trace(site, model, device, memory, shown, size(max_weights))
+        record = trace(site, model, device, memory, shown, limits)
     front = frontiers.load(site, record)
     found = models.find(site, model)
     if as_json:
@@ -77,8 +106,12 @@ def frontier(
                 "model": found.id,
                 "device": device,
                 "memory": memory,
+                "limits": limits.to_json(),
                 "solve_s": front.solve_s,
                 "certified_by": front.certified_by,
+                "uncertified_because": front.uncertified_because,
+                "complete": front.complete,
+                "incomplete_because": front.incomplete_because,
                 "smallest_bytes": front.smallest_bytes,
                 "smallest_step": front.smallest_step,
                 "points": [point.summary() for point in front.points],
@@ -89,6 +122,10 @@ def frontier(
         f"{found.name} on {device}: {len(front.points)} points on the {memory} axis, {front.certified_by}, "
         f"solved in {front.solve_s:.2f} s"
     )
+    if limits != NO_LIMITS:
+        print(f"within {limits.arguments()}")
+    if not front.complete:
+        print(f"incomplete: {front.incomplete_because}")
     print_table(
         ("point", "latency", "arena bytes", "workspace bytes", "weights bytes", "certainty", "families"),
         [
@@ -113,26 +150,52 @@ def query(
     budget: Budget = None,
     max_latency: MaxLatency = None,
     device: DeviceName = "host",
+    threads: Threads = None,
     memory: Memory = "arena",
+    forbid: Forbid = None,
+    only: Only = None,
+    pin: Pin = None,
+    ban: Ban = None,
+    max_weights: MaxWeights = None,
+    arena: Arena = None,
+    max_error: MaxError = None,
+    objective: Objective = "p50",
     as_json: Json = False,
 ) -> None:
     """The fastest configuration that fits, from the stored front; exit code 1 when nothing does."""
-    site = opened(context)
+    site, device = opened(context), on_threads(device, threads)
+    limits = limited(
+        forbid=forbid,
+        only=only,
+        pin=pin,
+        ban=ban,
+        max_weights=max_weights,
+        arena=arena,
+        max_error=max_error,
+        objective=objective,
+    )
     record, point = frontiers.query(
         site,
         models.find(site, model),
         site.device(device),
         memory,
+        limits=limits,
         budget_bytes=size(budget),
         max_latency_ns=duration(max_latency),
     )
-    stale = frontiers.is_stale(site, record)
+    because = frontiers.stale_because(site, record)
     if as_json:
-        print_json({"frontier_id": record.id, "stale": stale, "point": frontiers.point_summary(site, record, point)})
+        summary = frontiers.point_summary(site, record, point)
+        print_json({"frontier_id": record.id, "stale": bool(because), "stale_because": because, "point": summary})
         return
     print(_described(point, memory))
-    if stale:
-        print("this front is stale: costs or kernels have changed since; trace it again")
+    warn_if_stale(because)
+
+
+def warn_if_stale(because: str) -> None:
+    """Say on the error stream that a front no longer stands on the newest costs."""
+    if because:
+        print(f"this front is stale: {because}; trace it again", file=sys.stderr)
 
 
 def _described(point: Point, memory: str) -> str:
@@ -186,7 +249,16 @@ def export(
     fastest: Annotated[bool, typer.Option("--fastest", help="The fastest point.")] = False,
     smallest: Annotated[bool, typer.Option("--smallest", help="The point of least memory.")] = False,
     device: DeviceName = "host",
+    threads: Threads = None,
     memory: Memory = "arena",
+    forbid: Forbid = None,
+    only: Only = None,
+    pin: Pin = None,
+    ban: Ban = None,
+    max_weights: MaxWeights = None,
+    arena: Arena = None,
+    max_error: MaxError = None,
+    objective: Objective = "p50",
     prefix: Prefix = "net",
     as_json: Json = False,
 ) -> None:
@@ -197,13 +269,24 @@ def export(
             "which point is not clear",
             hint="give one of --budget (with or without --max-latency), --point, --fastest, --smallest",
         )
-    site = opened(context)
+    site, device = opened(context), on_threads(device, threads)
     budget_bytes = size(budget)
+    limits = limited(
+        forbid=forbid,
+        only=only,
+        pin=pin,
+        ban=ban,
+        max_weights=max_weights,
+        arena=arena,
+        max_error=max_error,
+        objective=objective,
+    )
     record, chosen = frontiers.query(
         site,
         models.find(site, model),
         site.device(device),
         memory,
+        limits=limits,
         budget_bytes=budget_bytes,
         max_latency_ns=duration(max_latency),
     )
@@ -212,6 +295,7 @@ def export(
         chosen = frontiers.point_of(front, point)
     elif smallest:
         chosen = front.points[0]
+    warn_if_stale(frontiers.stale_because(site, record))
     with Shown() as shown:
         bundle = export_point(site, record, chosen, prefix, shown, budget_bytes)
     result = _exported(site, bundle, chosen, output)
@@ -243,7 +327,16 @@ def run(
     budget: Budget = None,
     max_latency: MaxLatency = None,
     device: DeviceName = "host",
+    threads: Threads = None,
     memory: Memory = "arena",
+    forbid: Forbid = None,
+    only: Only = None,
+    pin: Pin = None,
+    ban: Ban = None,
+    max_weights: MaxWeights = None,
+    arena: Arena = None,
+    max_error: MaxError = None,
+    objective: Objective = "p50",
     prefix: Prefix = "net",
     dim: Dims = None,
     vectors: VectorFolder = None,
@@ -251,13 +344,23 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Everything in one go: import, measure what is missing, trace, choose, export, verify."""
-    site = opened(context)
+    site, device = opened(context), on_threads(device, threads)
     budget_bytes, max_latency_ns = size(budget), duration(max_latency)
+    limits = limited(
+        forbid=forbid,
+        only=only,
+        pin=pin,
+        ban=ban,
+        max_weights=max_weights,
+        arena=arena,
+        max_error=max_error,
+        objective=objective,
+    )
     with Shown() as shown:
         shown.stage(f"importing {file.name}")
         model, _ = models.add_file(site, file, dims=named_dims(dim), vectors=test_inputs(file, vectors, inputs))
         measured = measure_model(site, model.id, device, shown)
-        record = trace(site, model.id, device, memory, shown)
+        record = trace(site, model.id, device, memory, shown, limits)
         front = frontiers.load(site, record)
         chosen = frontiers.best(front, budget_bytes=budget_bytes, max_latency_ns=max_latency_ns)
         bundle = export_point(site, record, chosen, prefix, shown, budget_bytes)

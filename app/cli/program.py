@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli import bench, costs, devices, models, points, service
+from app.cli import bench, costs, devices, models, points, questions, service
 from app.cli.terminal import print_json
 from app.errors import UserError
 from app.jobs.progress import Cancelled
@@ -64,7 +64,7 @@ def options(
     context.obj = settings.model_copy(update={"data": data}) if data is not None else settings
 
 
-for module in (models, devices, costs, points, bench, service):
+for module in (models, devices, costs, points, questions, bench, service):
     module.register(program)
 
 

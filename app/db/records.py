@@ -40,7 +40,10 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class FrontierRecord:
-    """A stored front without its document. `device` is name:fingerprint, `device_name` the name alone."""
+    """A stored front without its document. `device` is name:fingerprint, `device_name` the name alone.
+
+    `limits` is the canonical JSON of app.selection.limits.Limits.
+    """
 
     seq: int
     id: str
@@ -48,7 +51,7 @@ class FrontierRecord:
     device: str
     device_name: str
     memory: str
-    max_weights_bytes: int | None
+    limits: str
     created_at: str
     points: int
     solve_s: float

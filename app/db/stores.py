@@ -195,7 +195,7 @@ class FrontierStore:
         device: str,
         device_name: str,
         memory: str,
-        max_weights_bytes: int | None,
+        limits: str,
         document: Json,
     ) -> FrontierRecord:
         """Store a front."""
@@ -205,7 +205,7 @@ class FrontierStore:
             "device": device,
             "device_name": device_name,
             "memory": memory,
-            "max_weights_bytes": max_weights_bytes,
+            "limits": limits,
             "created_at": now(),
             "points": len(document["points"]),
             "solve_s": document["solve_s"],
@@ -234,12 +234,13 @@ class FrontierStore:
         model: str | None = None,
         device_name: str | None = None,
         memory: str | None = None,
+        limits: str | None = None,
         limit: int | None = None,
         before: int | None = None,
     ) -> list[FrontierRecord]:
         """Fronts that match, newest first."""
         query = select(*_FRONTIER_COLUMNS).order_by(frontiers.c.seq.desc()).limit(limit)
-        wanted = {"model": model, "device_name": device_name, "memory": memory}
+        wanted = {"model": model, "device_name": device_name, "memory": memory, "limits": limits}
         for name, value in wanted.items():
             if value is not None:
                 query = query.where(frontiers.c[name] == value)

@@ -94,7 +94,7 @@ frontiers = Table(
     Column("device", String(80), ForeignKey("devices.id", ondelete="CASCADE"), nullable=False),
     Column("device_name", String(40), nullable=False),
     Column("memory", String(16), nullable=False),
-    Column("max_weights_bytes", BigInteger, nullable=True),
+    Column("limits", Text, nullable=False, server_default="{}"),  # app.selection.limits.Limits.canonical()
     Column("created_at", String(40), nullable=False),
     Column("points", Integer, nullable=False),
     Column("solve_s", Float, nullable=False),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
 from app.costs import CostTable
-from app.errors import UserError
+from app.errors import Item, UserError
 from app.graph.ir import Graph
 from app.points import Baseline, Frontier, Point
+from app.quantities import format_bytes
+from app.selection.limits import NO_LIMITS, Limits
 from app.selection.points import point_from
 from app.selection.problem import Built, build_problem, fastest_per_node, require_costs, time_from
 from solver import frontier as sf
 from solver import problem as sp
 from solver.evaluate import Bottleneck, ImpossibleSelection, evaluate
+from solver.weights import trace_weights
 
 POINT_LIMIT_S = 30.0
 """Arena and workspace points take milliseconds; on the total axis a point is a knapsack and may take long."""
@@ -24,67 +29,201 @@ MOST_POINTS = 400
 """A front with more points is cut there and says so; no screen and no engineer tells more of them apart."""
 
 
+WEIGHTS = "weights"
+"""The axis of packed weights, within the arena that the limits allow."""
+
+
 def trace(
     graph: Graph,
     costs: CostTable,
     memory: str = "arena",
     *,
-    families: Collection[str] | None = None,
-    max_weights_bytes: int | None = None,
+    limits: Limits = NO_LIMITS,
     on_point: Callable[[Point], None] | None = None,
     should_cancel: Callable[[], bool] | None = None,
 ) -> Frontier:
-    """Trace the exact latency-memory front on the given axis (arena, workspace or total).
+    """Trace the exact latency-memory front on the given axis (arena, workspace, total or weights) within `limits`.
 
-    Raises MissingCost when a candidate has not been measured, UserError `budget-infeasible` when no selection meets
-    `max_weights_bytes`.
+    Raises MissingCost when a candidate has not been measured, UserError `limits-invalid`, `limits-impossible` or
+    `budget-infeasible` when no selection meets the limits.
     """
-    candidates = list_candidates(graph, families)
+    check_axis_of(limits, memory)
+    candidates = limits.narrow(list_candidates(graph, threads=costs.threads))
     require_costs(candidates, costs)
-    built = build_problem(candidates, time_from(costs))
+    times = limits.times(costs)
+    candidates = candidates.with_chains(time_from(times))
+    built = build_problem(candidates, time_from(times))
 
     def report(solved: sf.FrontPoint) -> None:
         if on_point is not None:
-            on_point(_point(built, costs, solved))
+            on_point(_point(built, times, solved))
 
     try:
-        front = sf.trace(
-            built.problem,
-            sp.MemoryAxis(memory),
-            max_weights_bytes=max_weights_bytes,
-            time_limit_s_per_point=POINT_LIMIT_S,
-            max_points=MOST_POINTS,
-            on_point=report if on_point is not None else None,
-            should_cancel=should_cancel,
-        )
+        found = _traced(built, memory, limits, report if on_point is not None else None, should_cancel)
     except sf.Infeasible as error:
-        raise UserError(
-            "budget-infeasible",
-            str(error),
-            hint="allow more weight bytes or more families",
-            facts={"smallest_bytes": error.smallest_bytes},
-            status=404,
-        ) from None
+        raise infeasible(built.problem, limits, error) from None
+    points = tuple(_point(built, times, solved) for solved in found.points)
+    fitting = tuple(p for p in points if limits.max_arena_bytes is None or p.arena_bytes <= limits.max_arena_bytes)
+    because = found.incomplete_because
+    if len(fitting) < len(points):
+        # Their live bytes fit and the offsets found do not; nobody may be told they fit.
+        because = because or f"{len(points) - len(fitting)} points were left out: their offsets exceed the arena"
     return Frontier(
         memory=memory,
-        solve_s=front.solve_s,
-        certified_by=front.certified_by,
-        uncertified_because=front.uncertified_because,
-        complete=front.complete,
-        incomplete_because=front.incomplete_because,
-        points=tuple(_point(built, costs, solved) for solved in front.points),
-        baselines=_baselines(graph, costs, built, families),
-        smallest_bytes=front.smallest_bytes,
-        smallest_step=_needs(front.smallest),
+        solve_s=found.solve_s,
+        certified_by=found.certified_by,
+        uncertified_because=found.uncertified_because,
+        complete=not because,
+        incomplete_because=because,
+        points=fitting,
+        baselines=_baselines(graph, times, built, limits),
+        smallest_bytes=found.smallest_bytes,
+        smallest_step=needs(found.smallest),
         io_bytes=sum(4 * math.prod(graph.tensors[name].dims) for name in (*graph.inputs, *graph.outputs)),
-        costs_digest=_digest(candidates, costs),
+        costs_digest=_digest(candidates, times),
     )
 
 
-def costs_digest(graph: Graph, costs: CostTable, families: Collection[str] | None = None) -> str:
+def check_axis_of(limits: Limits, memory: str) -> None:
+    """Raise UserError `limits-invalid` when a bound on the arena is given on another axis than weights."""
+    if limits.max_arena_bytes is not None and memory != WEIGHTS:
+        raise UserError(
+            "limits-invalid",
+            f"a bound on the arena belongs to the {WEIGHTS} axis, not to {memory}",
+            items=[Item("max_arena_bytes", f"only with the {WEIGHTS} axis")],
+            hint=f"ask for --memory {WEIGHTS}, or bound the {memory} axis by the budget of a query",
+        )
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """What every tracing says, whatever its axis."""
+
+    points: tuple[sf.FrontPoint, ...]
+    solve_s: float
+    certified_by: str
+    uncertified_because: str
+    incomplete_because: str
+    smallest_bytes: int | None
+    smallest: Bottleneck | None
+
+
+def _traced(
+    built: Built,
+    memory: str,
+    limits: Limits,
+    report: sf.OnPoint | None,
+    should_cancel: Callable[[], bool] | None,
+) -> _Traced:
+    if memory == WEIGHTS:
+        light = trace_weights(
+            built.problem,
+            limits.max_arena_bytes,
+            max_weights_bytes=limits.max_weights_bytes,
+            time_limit_s_per_point=POINT_LIMIT_S,
+            max_points=MOST_POINTS,
+            on_point=report,
+            should_cancel=should_cancel,
+        )
+        least = light.points[0] if light.points and light.complete else None
+        return _Traced(
+            light.points,
+            light.solve_s,
+            light.certified_by,
+            light.uncertified_because,
+            light.incomplete_because,
+            least.evaluation.weights_bytes if least else least_weights_bytes(built.problem, limits.max_arena_bytes),
+            heaviest(built.problem, least.selection) if least else None,
+        )
+    front = sf.trace(
+        built.problem,
+        sp.MemoryAxis(memory),
+        max_weights_bytes=limits.max_weights_bytes,
+        time_limit_s_per_point=POINT_LIMIT_S,
+        max_points=MOST_POINTS,
+        on_point=report,
+        should_cancel=should_cancel,
+    )
+    return _Traced(
+        front.points,
+        front.solve_s,
+        front.certified_by,
+        front.uncertified_because,
+        front.incomplete_because,
+        front.smallest_bytes,
+        front.smallest,
+    )
+
+
+def heaviest(problem: sp.Problem, selection: sp.Selection) -> Bottleneck:
+    """The node with most weights of a selection, as what sets its bytes on the weights axis."""
+    chosen = [node.options[i] for node, i in zip(problem.nodes, selection.options, strict=True)]
+    v = max(range(len(chosen)), key=lambda i: chosen[i].weights_bytes)
+    size_bytes = chosen[v].weights_bytes
+    parts = ((f"weights of {chosen[v].name}", size_bytes),) if size_bytes else ()
+    return Bottleneck(problem.nodes[v].name, sum(option.weights_bytes for option in chosen), parts)
+
+
+def least_weights_bytes(problem: sp.Problem, arena_bytes: int | None = None) -> int | None:
+    """The least weights of any selection within the arena, exactly: the optimum when weights take the place of time."""
+    nodes = tuple(
+        dataclasses.replace(node, options=tuple(dataclasses.replace(o, time_ns=o.weights_bytes) for o in node.options))
+        for node in problem.nodes
+    )
+    edges = tuple(
+        dataclasses.replace(
+            edge, conversions={pair: dataclasses.replace(c, time_ns=0) for pair, c in edge.conversions.items()}
+        )
+        for edge in problem.edges
+    )
+    try:
+        lightest = dataclasses.replace(problem, nodes=nodes, edges=edges)
+        found = sf.solve_one(lightest, sp.MemoryAxis.ARENA, arena_bytes)
+    except sf.Infeasible:
+        return None
+    return None if found.evaluation is None else found.evaluation.weights_bytes
+
+
+def infeasible(problem: sp.Problem, limits: Limits, error: sf.Infeasible) -> UserError:
+    """The error of limits that no selection meets: which one stands in the way and what would be enough."""
+    if error.smallest_bytes is not None:  # the arena of the weights axis
+        asked = error.budget_bytes
+        return UserError(
+            "budget-infeasible",
+            f"no selection fits an arena of {format_bytes(asked or 0)}: the smallest needs "
+            f"{format_bytes(error.smallest_bytes)}, at step {needs(error.step)}",
+            hint=f"allow an arena of {error.smallest_bytes} bytes",
+            facts={
+                "smallest_bytes": error.smallest_bytes,
+                "available_bytes": asked,
+                "smallest_step": needs(error.step),
+            },
+            status=404,
+        )
+    least = least_weights_bytes(problem)
+    if least is None:
+        layers = [layer for layer, _ in limits.pins]
+        return UserError(
+            "limits-impossible",
+            "no selection exists within the limits: no conversion joins the layouts of some neighbouring layers",
+            items=[Item(layer, "is pinned") for layer in layers],
+            hint="lift a pin" if layers else "allow more families",
+            facts={"layers": layers},
+        )
+    asked = limits.max_weights_bytes or 0
+    return UserError(
+        "budget-infeasible",
+        f"no selection has weights of at most {format_bytes(asked)}: the lightest needs {format_bytes(least)}",
+        hint=f"allow weights of {least} bytes (--max-weights {least})",
+        facts={"smallest_bytes": least, "available_bytes": asked, "excess_bytes": least - asked},
+        status=404,
+    )
+
+
+def costs_digest(graph: Graph, costs: CostTable, limits: Limits = NO_LIMITS) -> str:
     """Digest over every cost a front of `graph` depends on; "" when some are missing. Another digest: a stale front."""
-    candidates = list_candidates(graph, families)
-    return "" if costs.missing(candidates.cost_keys()) else _digest(candidates, costs)
+    candidates = limits.narrow(list_candidates(graph, threads=costs.threads))
+    return "" if costs.missing(candidates.cost_keys()) else _digest(candidates, limits.times(costs))
 
 
 def _digest(candidates: Candidates, costs: CostTable) -> str:
@@ -98,7 +237,7 @@ def _point(built: Built, costs: CostTable, solved: sf.FrontPoint) -> Point:
     return point_from(built, costs, solved.selection, proven=solved.proven, bound_ns=solved.bound_ns)
 
 
-def _needs(least: Bottleneck | None) -> str:
+def needs(least: Bottleneck | None) -> str:
     """The step that sets the least memory and what is live there, for readers."""
     if least is None:
         return ""
@@ -106,20 +245,20 @@ def _needs(least: Bottleneck | None) -> str:
     return f"{least.step} ({parts})" if parts else least.step
 
 
-def _fastest(built: Built) -> sp.Selection:
-    selection = sf.fastest(built.problem).selection
+def _fastest(built: Built, limits: Limits) -> sp.Selection:
+    selection = sf.fastest(built.problem, max_weights_bytes=limits.max_weights_bytes).selection
     assert selection is not None  # without a time limit there is an optimum, or fastest() has raised
     return selection
 
 
-def _baselines(graph: Graph, costs: CostTable, built: Built, families: Collection[str] | None) -> tuple[Baseline, ...]:
+def _baselines(graph: Graph, costs: CostTable, built: Built, limits: Limits) -> tuple[Baseline, ...]:
     """What simpler methods pick. Their bound is their own latency: nothing is claimed about optimality."""
 
     def named(name: str, explanation: str, of: Built, selection: sp.Selection) -> Baseline:
         latency_ns = evaluate(of.problem, selection).time_ns
         return Baseline(name, explanation, point_from(of, costs, selection, proven=False, bound_ns=latency_ns))
 
-    found = [named("time-only", "the least latency when memory does not matter", built, _fastest(built))]
+    found = [named("time-only", "the least latency when memory does not matter", built, _fastest(built, limits))]
     try:
         greedy = fastest_per_node(built)
         found.append(
@@ -132,16 +271,23 @@ def _baselines(graph: Graph, costs: CostTable, built: Built, families: Collectio
         )
     except ImpossibleSelection:
         pass  # two neighbours' fastest choices cannot be joined: then there is no such baseline
-    direct = {"direct", "depthwise", "pointwise"}
-    if families is None or direct & set(families):
-        allowed = direct if families is None else direct & set(families)
-        plain = build_problem(list_candidates(graph, allowed), time_from(costs))
+    direct = {"direct", "depthwise", "pointwise"} - set(limits.forbid)
+    allowed = tuple(direct & set(limits.only) if limits.only else direct)
+    if not allowed:
+        return tuple(found)
+    try:
+        only_direct = dataclasses.replace(limits, forbid=(), only=allowed).narrow(
+            list_candidates(graph, threads=costs.threads)
+        )
+        plain = build_problem(only_direct, time_from(costs))
         found.append(
             named(
                 "all-direct",
                 "the fastest selection of direct convolutions (direct, pointwise, depthwise): no workspace",
                 plain,
-                _fastest(plain),
+                _fastest(plain, limits),
             )
         )
+    except (UserError, sf.Infeasible):
+        pass  # the limits leave no such selection: then there is no such baseline
     return tuple(found)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from app.candidates import list_candidates
 from app.costs import CostTable
 from app.db.records import FrontierRecord, ModelRecord
 from app.errors import Item, UserError
 from app.jobs.progress import Cancelled, Progress, check
 from app.points import Frontier, Point
 from app.quantities import format_bytes, format_ns
-from app.selection.frontier import costs_digest
+from app.selection.frontier import check_axis_of, costs_digest
 from app.selection.frontier import trace as trace_points
+from app.selection.limits import NO_LIMITS, Limits
 from app.services.context import Context, DeviceRef
 from app.services.measurements import cost_table, needed
 from app.services.skeletons import skeleton
 
-MEMORY_AXES = ("arena", "total", "workspace")
+MEMORY_AXES = ("arena", "total", "workspace", "weights")
 
 
 def check_axis(memory: str) -> str:
@@ -28,6 +31,13 @@ def check_axis(memory: str) -> str:
     return memory
 
 
+def check_limits(context: Context, model: ModelRecord, memory: str, limits: Limits) -> None:
+    """Raise UserError when the limits name what the model does not have, or leave a layer without a primitive."""
+    check_axis_of(limits, memory)
+    if limits != NO_LIMITS:
+        limits.narrow(list_candidates(skeleton(context, model)))
+
+
 def trace(
     context: Context,
     model: ModelRecord,
@@ -35,10 +45,11 @@ def trace(
     memory: str,
     progress: Progress,
     *,
-    max_weights_bytes: int | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> FrontierRecord:
     """Trace the exact front from the stored costs and store it; raises MissingCost when some were not measured."""
     check_axis(memory)
+    check_axis_of(limits, memory)
     graph = skeleton(context, model)
     progress.stage(f"tracing the {memory} front", unit="points")
     found = 0
@@ -50,9 +61,9 @@ def trace(
 
     front = trace_points(
         graph,
-        _costs(context, model, device),
+        costs_of(context, model, device),
         memory,
-        max_weights_bytes=max_weights_bytes,
+        limits=limits,
         on_point=on_point,
         should_cancel=progress.should_cancel,
     )
@@ -64,13 +75,20 @@ def trace(
         device=device.id,
         device_name=device.name,
         memory=memory,
-        max_weights_bytes=max_weights_bytes,
+        limits=limits.canonical(),
         document=front.to_json(),
     )
 
 
-def _costs(context: Context, model: ModelRecord, device: DeviceRef) -> CostTable:
-    return cost_table(context, device, needed(context, model))
+def costs_of(context: Context, model: ModelRecord, device: DeviceRef) -> CostTable:
+    """Every stored cost the model may ask for on the device, read once until one of them changes."""
+    key = ("costs", model.id, device.id, context.costs.version(device.id))
+    return context.remember(key, lambda: cost_table(context, device, needed(context, model)))
+
+
+def limits_of(record: FrontierRecord) -> Limits:
+    """The limits a front was traced within."""
+    return Limits.from_json(json.loads(record.limits))
 
 
 def get(context: Context, frontier_id: str) -> FrontierRecord:
@@ -107,28 +125,53 @@ def point_of(front: Frontier, point_id: str) -> Point:
     return found[0]
 
 
-def is_stale(context: Context, record: FrontierRecord) -> bool:
-    """Whether a cost, a kernel or the device has changed since the front was traced."""
+def stale_because(context: Context, record: FrontierRecord) -> str:
+    """What has changed since the front was traced; "" when nothing it depends on has.
+
+    Compared are the times of every cost the front's optimisation saw, not the hour they were measured: measuring
+    again with the same result makes nothing stale, and a cost the limits rule out does not count.
+    """
     model = context.models.get(record.model)
     if model is None:
-        return True
+        return "its model is gone"
     try:
         device = context.device(record.device_name)
     except UserError:
-        return True  # the device is gone from the settings: nothing vouches for its costs any more
+        return f"the device {record.device_name} is gone from the settings"
     if device.id != record.device:
-        return True
-    key = ("digest", record.model, device.id, context.costs.version(device.id))
-    digest = context.remember(key, lambda: costs_digest(skeleton(context, model), _costs(context, model, device)))
-    return digest != record.costs_digest
+        return f"{record.device_name} has another compiler, other flags or another machine now"
+    limits = limits_of(record)
+    key = ("digest", record.model, device.id, context.costs.version(device.id), record.limits)
+
+    def read() -> str:
+        try:
+            return costs_digest(skeleton(context, model), costs_of(context, model, device), limits)
+        except UserError:
+            return "?"  # a pinned or asked-for primitive no longer exists
+
+    digest = context.remember(key, read)
+    if digest == record.costs_digest:
+        return ""
+    return {
+        "": "kernels have changed and some of their costs have not been measured since",
+        "?": "a primitive that its limits name no longer exists",
+    }.get(digest, "costs have been measured since, with other results")
+
+
+def is_stale(context: Context, record: FrontierRecord) -> bool:
+    """Whether a cost, a kernel or the device has changed since the front was traced."""
+    return bool(stale_because(context, record))
 
 
 def summary(context: Context, record: FrontierRecord) -> dict[str, Any]:
     """The short form in lists."""
-    names = ("id", "model", "memory", "created_at", "points", "solve_s", "max_weights_bytes")
+    names = ("id", "model", "memory", "created_at", "points", "solve_s")
+    because = stale_because(context, record)
     return {name: getattr(record, name) for name in names} | {
         "device": record.device_name,
-        "stale": is_stale(context, record),
+        "limits": limits_of(record).to_json(),
+        "stale": bool(because),
+        "stale_because": because,
     }
 
 
@@ -163,6 +206,9 @@ def document(context: Context, record: FrontierRecord) -> dict[str, Any]:
 
     return summary(context, record) | {
         "certified_by": front.certified_by,
+        "uncertified_because": front.uncertified_because,
+        "complete": front.complete,
+        "incomplete_because": front.incomplete_because,
         "smallest_bytes": front.smallest_bytes,
         "smallest_step": front.smallest_step,
         "io_bytes": front.io_bytes,
@@ -171,10 +217,14 @@ def document(context: Context, record: FrontierRecord) -> dict[str, Any]:
     }
 
 
-def newest(context: Context, model: ModelRecord, device: DeviceRef, memory: str) -> FrontierRecord | None:
-    """The newest front of the model on the device and axis that has no bound on weights, stale or not."""
-    fronts = context.frontiers.page(model=model.id, device_name=device.name, memory=check_axis(memory))
-    return next((front for front in fronts if front.max_weights_bytes is None), None)
+def newest(
+    context: Context, model: ModelRecord, device: DeviceRef, memory: str, limits: Limits = NO_LIMITS
+) -> FrontierRecord | None:
+    """The newest front of the model on the device and axis within exactly these limits, stale or not."""
+    fronts = context.frontiers.page(
+        model=model.id, device_name=device.name, memory=check_axis(memory), limits=limits.canonical(), limit=1
+    )
+    return fronts[0] if fronts else None
 
 
 def best(front: Frontier, *, budget_bytes: int | None = None, max_latency_ns: int | None = None) -> Point:
@@ -217,16 +267,20 @@ def query(
     device: DeviceRef,
     memory: str,
     *,
+    limits: Limits = NO_LIMITS,
     budget_bytes: int | None = None,
     max_latency_ns: int | None = None,
 ) -> tuple[FrontierRecord, Point]:
     """The best point from the stored front; raises UserError when there is no front or nothing fits."""
-    record = newest(context, model, device, memory)
+    check_axis_of(limits, memory)
+    record = newest(context, model, device, memory, limits)
     if record is None:
+        within = "" if limits == NO_LIMITS else " within these limits"
+        arguments = f"--device {device.name} --memory {memory} {limits.arguments()}".strip()
         raise UserError(
             "frontier-missing",
-            f"no {memory} front of {model.name} on {device.name} has been traced",
-            hint=f"tradespace frontier {model.name} --device {device.name} --memory {memory}",
+            f"no {memory} front of {model.name} on {device.name} has been traced{within}",
+            hint=f"trace it first: tradespace frontier {model.name} {arguments}",
             status=404,
         )
     front = load(context, record)

@@ -15,6 +15,7 @@ from app.jobs.local import LocalExecutor, expired_lease
 from app.jobs.progress import Cancelled, JobProgress, Progress
 from app.jobs.supervisor import machine, new_owner
 from app.problems import problem, problem_of
+from app.selection.limits import NO_LIMITS, Limits
 from app.services import frontiers, models
 from app.services.context import Context
 
@@ -45,16 +46,15 @@ def submit_measurement(
     return context.jobs.create("measure", params | {"only_missing": only_missing}, device=reference.id, quiet=True)[0]
 
 
-def submit_frontier(
-    context: Context, model: str, device: str, memory: str, *, max_weights_bytes: int | None = None
-) -> JobRecord:
-    """Queue the tracing of a front."""
+def submit_frontier(context: Context, model: str, device: str, memory: str, *, limits: Limits = NO_LIMITS) -> JobRecord:
+    """Queue the tracing of a front; limits that nothing can meet are refused at once."""
     found = models.find(context, model)
+    frontiers.check_limits(context, found, frontiers.check_axis(memory), limits)
     params = {
         "model": found.id,
         "device": context.device(device).name,
-        "memory": frontiers.check_axis(memory),
-        "max_weights_bytes": max_weights_bytes,
+        "memory": memory,
+        "limits": limits.to_json(),
     }
     return context.jobs.create("frontier", params)[0]
 

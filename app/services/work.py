@@ -7,6 +7,7 @@ from typing import Any
 
 from app.jobs.child import Work
 from app.jobs.progress import Progress
+from app.selection.limits import Limits
 from app.services import bundles, frontiers, measurements, models, seed
 from app.services.context import Context
 from app.settings import Settings
@@ -28,7 +29,7 @@ def measure(settings: Settings, params: dict[str, Any], progress: Progress) -> s
 
 
 def frontier(settings: Settings, params: dict[str, Any], progress: Progress) -> str | None:
-    """Kind `frontier`: params model, device, memory, max_weights_bytes."""
+    """Kind `frontier`: params model, device, memory, limits."""
     with Context(settings) as context:
         record = frontiers.trace(
             context,
@@ -36,7 +37,7 @@ def frontier(settings: Settings, params: dict[str, Any], progress: Progress) -> 
             context.device(params["device"]),
             params["memory"],
             progress,
-            max_weights_bytes=params["max_weights_bytes"],
+            limits=Limits.from_json(params["limits"]),
         )
         return f"/api/v1/frontiers/{record.id}"
 

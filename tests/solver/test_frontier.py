@@ -139,7 +139,7 @@ def test_bounded_weights_are_certified_by_the_label_search():
     assert unbounded.evaluation is not None
     bound = unbounded.evaluation.weights_bytes - 1
     front = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound)
-    assert front.certified_by.endswith("+dp")
+    assert front.certified_by.endswith("+labels")
     assert all(p.evaluation.weights_bytes <= bound for p in front.points)
     assert front.points[-1].evaluation.time_ns > unbounded.evaluation.time_ns
 

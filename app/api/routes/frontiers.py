@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from app import figures
 from app.api import schemas
 from app.api.dependencies import OnlyOnce, Opened, Paged, accepted
+from app.selection.limits import Limits
 from app.services import frontiers, jobs, models
 
 router = APIRouter(prefix="/frontiers", tags=["frontiers"])
@@ -21,7 +22,7 @@ def add_frontier(context: Opened, once: OnlyOnce, body: schemas.NewFrontier) -> 
     def make() -> Any:
         return accepted(
             jobs.submit_frontier(
-                context, body.model, body.device, body.memory, max_weights_bytes=body.max_weights_bytes
+                context, body.model, body.device, body.memory, limits=Limits.from_json(body.limits.model_dump())
             )
         )
 

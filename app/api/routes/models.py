@@ -121,8 +121,10 @@ def best_point(
         budget_bytes=parse_bytes(budget) if budget else None,
         max_latency_ns=parse_ns(max_latency) if max_latency else None,
     )
+    because = frontiers.stale_because(context, record)
     return {
         "point": frontiers.point_summary(context, record, point),
         "frontier_id": record.id,
-        "stale": frontiers.is_stale(context, record),
+        "stale": bool(because),
+        "stale_because": because,
     }

@@ -1,0 +1,175 @@
+"""`tradespace what-if` and `tradespace explain`: answers about a stored front while one waits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.options import (
+    Arena,
+    Ban,
+    Budget,
+    DeviceName,
+    Forbid,
+    Json,
+    MaxError,
+    MaxWeights,
+    Memory,
+    ModelName,
+    Objective,
+    Only,
+    Pin,
+    limited,
+    opened,
+    size,
+)
+from app.cli.points import warn_if_stale
+from app.cli.terminal import print_json, print_table
+from app.quantities import format_bytes, format_ns
+from app.services import frontiers, models, questions
+
+PointId = Annotated[str | None, typer.Option("--point", help="Id or unique beginning of a point of the front.")]
+
+
+def register(program: typer.Typer) -> None:
+    """Add the commands to the program."""
+    program.command("what-if")(what_if)
+    program.command()(explain)
+
+
+def what_if(
+    context: typer.Context,
+    model: ModelName,
+    budget: Budget = None,
+    point: PointId = None,
+    device: DeviceName = "host",
+    memory: Memory = "arena",
+    forbid: Forbid = None,
+    only: Only = None,
+    pin: Pin = None,
+    ban: Ban = None,
+    max_weights: MaxWeights = None,
+    arena: Arena = None,
+    max_error: MaxError = None,
+    objective: Objective = "p50",
+    as_json: Json = False,
+) -> None:
+    """The fastest configuration within other limits, beside a point of the front; stores nothing."""
+    site = opened(context)
+    limits = limited(
+        forbid=forbid,
+        only=only,
+        pin=pin,
+        ban=ban,
+        max_weights=max_weights,
+        arena=arena,
+        max_error=max_error,
+        objective=objective,
+    )
+    record, _ = frontiers.query(site, models.find(site, model), site.device(device), memory)
+    answer = questions.what_if(site, record, limits=limits, budget_bytes=size(budget), point_id=point)
+    prices = questions.pin_prices(site, record, limits=limits, budget_bytes=size(budget))
+    if as_json:
+        print_json(answer | {"pin_prices": prices})
+        return
+    warn_if_stale(answer["stale_because"])
+    found, against = answer["point"], answer["against"]
+    change = answer["differences"]
+    certainty = "proven optimal" if found["proven"] else f"gap {found['gap']:.2%}"
+    print(
+        f"{limits.arguments() or 'no limits'}: {format_ns(found['latency_ns'])} ({_signed_ns(change['latency_ns'])} "
+        f"against point {against['id'][:12]}), {certainty}\n"
+        f"arena {format_bytes(found['arena_bytes'])} ({_signed_bytes(change['arena_bytes'])}), "
+        f"weights {format_bytes(found['weights_bytes'])} ({_signed_bytes(change['weights_bytes'])}); "
+        f"from the {answer['answered_from']} in {answer['elapsed_ms']:.0f} ms"
+    )
+    if change["layers"]:
+        print_table(
+            ("layer", "instead of", "runs", "time"),
+            [(c["node"], c["before"], c["after"], _signed_ns(c["latency_ns"])) for c in change["layers"]],
+            right=("time",),
+        )
+    for price in prices:
+        print(
+            f"the pin of {price['layer']} costs {_signed_ns(price['latency_ns'])} and "
+            f"{_signed_bytes(price['arena_bytes'])} of arena; free, it runs {price['instead']}"
+        )
+
+
+def explain(
+    context: typer.Context,
+    model: ModelName,
+    budget: Budget = None,
+    point: PointId = None,
+    device: DeviceName = "host",
+    memory: Memory = "arena",
+    forbid: Forbid = None,
+    only: Only = None,
+    pin: Pin = None,
+    ban: Ban = None,
+    max_weights: MaxWeights = None,
+    arena: Arena = None,
+    max_error: MaxError = None,
+    objective: Objective = "p50",
+    robust: Annotated[bool, typer.Option("--robustness", help="Solve again 100 times under the costs' noise.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Why a point of the front is no smaller, what memory costs beside it, and how far noise could change it."""
+    site = opened(context)
+    limits = limited(
+        forbid=forbid,
+        only=only,
+        pin=pin,
+        ban=ban,
+        max_weights=max_weights,
+        arena=arena,
+        max_error=max_error,
+        objective=objective,
+    )
+    record, chosen = frontiers.query(
+        site, models.find(site, model), site.device(device), memory, limits=limits, budget_bytes=size(budget)
+    )
+    if point is not None:
+        chosen = frontiers.point_of(frontiers.load(site, record), point)
+    found = questions.explanation(site, record, chosen.id)
+    noise = questions.robustness(site, record, chosen.id) if robust else None
+    because = frontiers.stale_because(site, record)
+    if as_json:
+        print_json(found | {"stale": bool(because), "stale_because": because, "robustness": noise})
+        return
+    warn_if_stale(because)
+    _print_explanation(found)
+    if noise is not None:
+        _print_robustness(noise)
+
+
+def _print_explanation(found: dict[str, Any]) -> None:
+    print(f"point {found['point'][:12]}; the smallest of all needs {format_bytes(found['smallest_bytes'])}:")
+    print(f"  {found['smallest_step']}")
+    for step in found["binding"]:
+        parts = " + ".join(f"{what} {size_bytes:,}" for what, size_bytes in step["parts"])
+        print(f"bound by {step['step']}: {step['live_bytes']:,} bytes = {parts}")
+    larger, smaller = found["next_larger"], found["next_smaller"]
+    if larger is not None:
+        print(f"the next {format_bytes(larger['bytes'])} buy {format_ns(larger['saved_ns'])}")
+    if smaller is not None:
+        print(f"{format_bytes(smaller['bytes'])} less cost {format_ns(smaller['saved_ns'])}")
+
+
+def _print_robustness(noise: dict[str, Any]) -> None:
+    print(
+        f"under {noise['draws']} draws of the costs it is {noise['regret_mean']:.2%} slower than the optimum on "
+        f"average, {noise['regret_worst']:.2%} at worst; the same choice is optimal in {noise['same']:.0%}"
+    )
+    unsure = sorted((share, layer) for layer, share in noise["kept"].items() if share < 1)
+    if unsure:
+        print_table(("layer", "keeps its choice"), [(layer, f"{share:.0%}") for share, layer in unsure], right=())
+
+
+def _signed_ns(ns: int) -> str:
+    return ("+" if ns >= 0 else "-") + format_ns(abs(ns))
+
+
+def _signed_bytes(size_bytes: int) -> str:
+    return ("+" if size_bytes >= 0 else "-") + format_bytes(abs(size_bytes))

@@ -1,0 +1,165 @@
+"""Questions about a front that are answered while one waits: what if, why, how robust, what else a layer could run."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections import OrderedDict
+from typing import Any
+
+from app.db.records import FrontierRecord, ModelRecord
+from app.errors import UserError
+from app.points import Frontier, Point
+from app.selection import explain
+from app.selection.limits import Limits
+from app.selection.robustness import robustness as judge
+from app.selection.what_if import WarmModel
+from app.services import frontiers
+from app.services.context import Context, DeviceRef
+from app.services.skeletons import skeleton
+
+MOST_WARM = 4
+"""A warm model of a network like GoogLeNet takes some tens of megabytes."""
+
+Key = tuple[str, str, tuple[int, str], str]
+
+
+class WarmModels:
+    """The models asked most recently, by (model, device, version of its costs, objective)."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Key, WarmModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, context: Context, model: ModelRecord, device: DeviceRef, objective: str) -> WarmModel:
+        """The warm model, built when it is not there or costs have changed since."""
+        key = (model.id, device.id, context.costs.version(device.id), objective)
+        with self._lock:  # while one request builds a model, others for it wait instead of building it as well
+            found = self._known.get(key)
+            if found is None:
+                found = WarmModel(skeleton(context, model), frontiers.costs_of(context, model, device), objective)
+                self._known[key] = found
+                while len(self._known) > MOST_WARM:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(key)
+            return found
+
+
+def warm_model(context: Context, record: FrontierRecord, objective: str) -> WarmModel:
+    """The warm model behind a front, for an objective; UserError when the model or the device is gone."""
+    model = context.models.get(record.model)
+    if model is None:
+        raise UserError("not-found", f"the model of front {record.id} is gone", status=404)
+    models = context.remember("warm-models", WarmModels)
+    return models.get(context, model, context.device(record.device_name), objective)
+
+
+def what_if(
+    context: Context,
+    record: FrontierRecord,
+    *,
+    limits: Limits | None = None,
+    budget_bytes: int | None = None,
+    point_id: str | None = None,
+) -> dict[str, Any]:
+    """The fastest selection within other limits (None: the front's own) and a budget, beside a point of the front.
+
+    A question the front itself answers is read from it; any other is solved by the warm model. `against` is the point
+    compared with: the one named, else the best of the front at the budget, else its fastest.
+    """
+    started = time.perf_counter()
+    front, own = frontiers.load(context, record), frontiers.limits_of(record)
+    asked = own if limits is None else limits
+    because = frontiers.stale_because(context, record)
+    against = _against(front, point_id, budget_bytes)
+    if asked == own and front.complete and not because:
+        point, method = frontiers.best(front, budget_bytes=budget_bytes), front.certified_by
+        source = "front"
+    else:
+        answer = warm_model(context, record, asked.objective).ask(asked, record.memory, budget_bytes)
+        point, method, source = answer.point, f"highs-{answer.method}", "model"
+    known = {known.id for known in front.points} if asked == own else set()
+    return {
+        "frontier_id": record.id,
+        "memory": record.memory,
+        "limits": asked.to_json(),
+        "budget_bytes": budget_bytes,
+        "point": frontiers.full_point(context, record, point),
+        "on_front": point.id in known,
+        "against": frontiers.point_summary(context, record, against),
+        "differences": explain.differences(against, point),
+        "answered_from": source,
+        "certified_by": method,
+        "stale": bool(because),
+        "stale_because": because,
+        "elapsed_ms": round(1000 * (time.perf_counter() - started), 1),
+    }
+
+
+def _against(front: Frontier, point_id: str | None, budget_bytes: int | None) -> Point:
+    if point_id is not None:
+        return frontiers.point_of(front, point_id)
+    return front.best(budget_bytes=budget_bytes) or front.points[-1]
+
+
+def pin_prices(
+    context: Context, record: FrontierRecord, *, limits: Limits, budget_bytes: int | None = None
+) -> list[dict[str, Any]]:
+    """What each pin of the limits costs at the budget, the other limits kept."""
+    model = warm_model(context, record, limits.objective)
+    if not limits.pins:
+        return []
+    pinned = model.ask(limits, record.memory, budget_bytes).point
+    prices = explain.pin_prices(model, limits, record.memory, budget_bytes, pinned)
+    return [dataclasses.asdict(price) for price in prices]
+
+
+def explanation(context: Context, record: FrontierRecord, point_id: str) -> dict[str, Any]:
+    """Why a point is no smaller and what memory costs around it."""
+    front = frontiers.load(context, record)
+    point = frontiers.point_of(front, point_id)
+    prices = {price.smaller: price for price in explain.memory_prices(front.points, record.memory)}
+    before = {price.larger: price for price in prices.values()}
+    return {
+        "point": point.id,
+        "memory": record.memory,
+        "smallest_bytes": front.smallest_bytes,
+        "smallest_step": front.smallest_step,
+        "binding": [dataclasses.asdict(step) for step in explain.binding_steps(point, record.memory)],
+        "next_larger": _price(prices.get(point.id)),
+        "next_smaller": _price(before.get(point.id)),
+    }
+
+
+def _price(price: explain.MemoryPrice | None) -> dict[str, Any] | None:
+    if price is None:
+        return None
+    return dataclasses.asdict(price) | {"ns_per_kib": price.ns_per_kib}
+
+
+def robustness(context: Context, record: FrontierRecord, point_id: str) -> dict[str, Any]:
+    """How a point stands up to the noise of its costs, at its own memory; computed once per point and costs."""
+    front, limits = frontiers.load(context, record), frontiers.limits_of(record)
+    point = frontiers.point_of(front, point_id)
+    model = warm_model(context, record, limits.objective)
+    version = context.costs.version(context.device(record.device_name).id)
+    budget_bytes = getattr(point, f"{record.memory}_bytes")
+    if record.memory == "total":
+        budget_bytes = point.peak_bytes + point.weights_bytes  # what the optimiser counts
+    found = context.remember(
+        ("robustness", record.id, point.id, version),
+        lambda: judge(model, point, limits, record.memory, budget_bytes),
+    )
+    return {"point": point.id, "budget_bytes": budget_bytes} | found.to_json()
+
+
+def layer_options(context: Context, record: FrontierRecord, node: str, limits: Limits | None = None) -> dict[str, Any]:
+    """Every measured option of a layer with its cost and bytes; `refused` gives the reason of every other primitive."""
+    asked = frontiers.limits_of(record) if limits is None else limits
+    model = warm_model(context, record, asked.objective)
+    return {
+        "node": node,
+        "options": explain.layer_options(model, asked, node),
+        "refused": dict(model.offered.refused[node]),
+    }
