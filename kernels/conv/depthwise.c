@@ -11,9 +11,9 @@
 #include "ts_vec.h"
 
 #define DW_BLOCK 16
-#define DW_WIDEST 8 /* outputs of the widest tile */
-#define DW_FEWEST 4 /* blocks of channels in a strip: enough neighbouring lines for the prefetcher */
-#define DW_CACHE_FLOATS (20 * 1024 / 4) /* rows that stay in the nearest cache while the kernel slides down */
+#define DW_WIDEST 8                     /* outputs of the widest tile */
+#define DW_FEWEST 4                     /* blocks of neighbouring channels in a strip, for the sake of prefetching */
+#define DW_CACHE_FLOATS (24 * 1024 / 4) /* rows that stay in the nearest cache while the kernel slides down */
 
 #define DW_HALF (TS_HALF_VL < TS_VL)
 
@@ -24,10 +24,14 @@ struct dw {
     float *y;
     ptrdiff_t x_pixel, x_row, x_step;  /* floats to the next column, row, row of the kernel */
     ptrdiff_t y_pixel, y_row, w_block; /* likewise; to the next 16 channels of the weights */
+    ptrdiff_t x_block, y_block;        /* floats from behind a block of neighbouring channels to the next; hwc: none */
+    int32_t block;                     /* channels that are neighbours in memory; hwc: any number will do */
+    int32_t by_rows;                   /* a strip is rather fewer channels than fewer columns: they are far apart */
     int32_t vectors, bias_next;
     int32_t rows, outside; /* of a tile: rows of the kernel inside the image; bit i, 8 + i: column i from the left,
                               right is not */
     int32_t fill, fill_at; /* zeros to store behind the last vector, and where */
+    int32_t clear;         /* half vectors: a half of zeros follows */
     float lo[DW_BLOCK], hi[DW_BLOCK]; /* both zero at missing channels, whose sums so become zero */
 };
 
@@ -151,21 +155,23 @@ static void dw_region(struct dw d, int half, int32_t outputs, int32_t ox, int32_
     const struct ts_shape *s = d.s;
     const int32_t lanes = half ? TS_HALF_VL : TS_VL;
     const int32_t column_floats = s->kh * outputs * s->stride_w + outputs, edge_floats = s->kh * (s->kw - s->stride_w);
+    const int32_t row_floats = column_floats * tiles + edge_floats;
     int32_t vectors = d.vectors, strip = tiles;
-    if (((int64_t)column_floats * tiles + edge_floats) * vectors * lanes > DW_CACHE_FLOATS) {
-        const int32_t blocks = DW_CACHE_FLOATS / ((column_floats + edge_floats) * DW_BLOCK);
-        vectors = (blocks < DW_FEWEST ? DW_FEWEST : blocks) * DW_BLOCK / lanes;
+    if ((int64_t)row_floats * vectors * lanes > DW_CACHE_FLOATS) {
+        const int32_t blocks = DW_CACHE_FLOATS / DW_BLOCK / (d.by_rows ? row_floats : column_floats + edge_floats);
+        const int32_t fewest = d.by_rows ? 1 : DW_FEWEST;
+        vectors = (blocks < fewest ? fewest : blocks) * (DW_BLOCK / lanes);
         vectors = vectors < d.vectors ? vectors : d.vectors;
         strip = (DW_CACHE_FLOATS / (vectors * lanes) - edge_floats) / column_floats;
-        strip = strip < 1 ? 1 : strip;
+        strip = strip < 1 ? 1 : strip < tiles ? strip : tiles;
     }
     for (int32_t v = 0; v < d.vectors; v += vectors) {
         struct dw part = d;
         const ptrdiff_t c = v * lanes;
         part.vectors = vectors < d.vectors - v ? vectors : d.vectors - v;
-        part.x += c;
-        part.y += c;
-        part.residual += d.residual ? c : 0;
+        part.x += c + c / d.block * d.x_block;
+        part.y += c + c / d.block * d.y_block;
+        part.residual += d.residual ? c + c / d.block * d.y_block : 0;
         part.bias += v * d.bias_next;
         part.weights += c / DW_BLOCK * d.w_block + c % DW_BLOCK;
         for (int32_t t = 0; t < tiles; t += strip)
@@ -219,11 +225,10 @@ static void dw_singly(const struct dw *d, int32_t channels)
     }
 }
 
-/* What does not change from channel to channel. A pixel's neighbouring channels are neighbours in memory; clamps of
- * lanes from `used` on are zero. */
-static struct dw dw_call(const struct ts_shape *s, ptrdiff_t x_pixel, ptrdiff_t y_pixel, int32_t used)
+/* What does not change from channel to channel. `block` channels of a pixel are neighbours in memory. */
+static struct dw dw_call(const struct ts_shape *s, int32_t block, ptrdiff_t x_pixel, ptrdiff_t y_pixel)
 {
-    struct dw d = {.s = s};
+    struct dw d = {.s = s, .block = block};
     d.x_pixel = x_pixel;
     d.y_pixel = y_pixel;
     d.x_row = s->w * x_pixel;
@@ -231,8 +236,8 @@ static struct dw dw_call(const struct ts_shape *s, ptrdiff_t x_pixel, ptrdiff_t 
     d.x_step = s->dilation_h * d.x_row;
     d.w_block = (ptrdiff_t)s->kh * s->kw * DW_BLOCK;
     for (int32_t i = 0; i < DW_BLOCK; i++) {
-        d.lo[i] = i < used ? s->lo : 0.0f;
-        d.hi[i] = i < used ? s->hi : 0.0f;
+        d.lo[i] = s->lo;
+        d.hi[i] = s->hi;
     }
     return d;
 }
@@ -240,7 +245,7 @@ static struct dw dw_call(const struct ts_shape *s, ptrdiff_t x_pixel, ptrdiff_t 
 TS_ROUTINE(conv_depthwise_hwc_hwc_f32)
 {
     (void)workspace;
-    struct dw d = dw_call(s, s->x_pitch, s->y_pitch, DW_BLOCK);
+    struct dw d = dw_call(s, DW_BLOCK, s->x_pitch, s->y_pitch);
     /* Where the last vector would reach past the channels it starts earlier and repeats some of its neighbour's. A
      * residual forbids that: it may be y. */
     const int repeats = s->n_in == 1;
@@ -265,37 +270,47 @@ TS_ROUTINE(conv_depthwise_hwc_hwc_f32)
     }
 }
 
-TS_INLINE void dw_blocked(const int32_t block, const struct ts_shape *s, const float *const *x, const float *weights,
-                          const float *bias, float *y)
+static void dw_blocked(int32_t block, const struct ts_shape *s, const float *const *x, const float *weights,
+                       const float *bias, float *y)
 {
     struct dw d = dw_call(s, block, block, block);
     const ptrdiff_t x_plane = (ptrdiff_t)s->x_pitch * block, y_plane = (ptrdiff_t)s->y_pitch * block;
-    float some[DW_BLOCK];
+    const int32_t whole = s->c / block, used = s->c % block;
+    d.by_rows = 1;
+    d.x_block = x_plane - block;
+    d.y_block = y_plane - block;
     d.x = x[0];
     d.y = y;
     d.residual = s->n_in == 2 ? x[1] : NULL;
-    for (int32_t c = 0; c < s->c; c += block) {
-        const int32_t used = s->c - c < block ? s->c - c : block;
-        const int half = DW_HALF && used <= TS_HALF_VL;
+    d.weights = weights;
+    if (whole > 0) {
+        const int half = block <= TS_HALF_VL && DW_HALF;
         const int32_t lanes = half ? TS_HALF_VL : TS_VL;
-        d.weights = weights + c / DW_BLOCK * d.w_block + c % DW_BLOCK;
-        d.bias = bias ? bias + c : dw_zeros;
+        d.vectors = whole * block / lanes;
+        d.bias = bias ? bias : dw_zeros;
         d.bias_next = bias ? lanes : 0;
-        if (used < block) {
-            const struct dw partial = dw_call(s, block, block, used);
-            memcpy(d.lo, partial.lo, sizeof d.lo);
-            memcpy(d.hi, partial.hi, sizeof d.hi);
-            for (int32_t i = 0; i < block; i++)
-                some[i] = bias && i < used ? bias[c + i] : 0.0f;
-            d.bias = some;
+        dw_channels(&d, half);
+    }
+    if (used > 0) {
+        const int half = used <= TS_HALF_VL && DW_HALF;
+        const int32_t lanes = half ? TS_HALF_VL : TS_VL;
+        float some[DW_BLOCK];
+        for (int32_t i = 0; i < DW_BLOCK; i++) {
+            some[i] = bias && i < used ? bias[whole * block + i] : 0.0f;
+            d.lo[i] = i < used ? s->lo : 0.0f;
+            d.hi[i] = i < used ? s->hi : 0.0f;
         }
+        d.x += whole * x_plane;
+        d.y += whole * y_plane;
+        d.residual += d.residual ? whole * y_plane : 0;
+        d.weights += whole * block / DW_BLOCK * d.w_block + whole * block % DW_BLOCK;
+        d.bias = some;
+        d.bias_next = lanes;
         d.vectors = (used + lanes - 1) / lanes;
         d.fill_at = d.vectors * lanes;
-        d.fill = block - d.fill_at;
+        d.clear = half && lanes < block;
+        d.fill = d.clear ? 0 : block - d.fill_at;
         dw_channels(&d, half);
-        d.x += x_plane;
-        d.y += y_plane;
-        d.residual += d.residual ? y_plane : 0;
     }
 }
 

@@ -25,12 +25,14 @@
 #define DW_COLUMN(column)                                                                                              \
     if (column < columns) {                                                                                            \
         enum { j = column };                                                                                           \
-        if (!(j < kw / 2 && d->outside & 1 << j) && !(j >= columns - kw / 2 && d->outside & 256 << (columns - 1 - j))) {     \
-            DW_VEC in = DW(load)(from);                                                                                \
+        if (!(j < kw / 2 && d->outside & 1 << j) &&                                                                    \
+            !(j >= columns - kw / 2 && d->outside & 256 << (columns - 1 - j))) {                                       \
+            DW_VEC in = DW(load)(from + j % 4 * pixel);                                                                \
             DW_KEEP(in);                                                                                               \
             DW_EACH(DW_ADD)                                                                                            \
         }                                                                                                              \
-        from += pixel;                                                                                                 \
+        if (j % 4 == 3)                                                                                                \
+            from += 4 * pixel;                                                                                         \
     }
 #define DW_RESIDUAL(o)                                                                                                 \
     if (o < outputs)                                                                                                   \
@@ -38,6 +40,10 @@
 #define DW_PUT(o)                                                                                                      \
     if (o < outputs)                                                                                                   \
         DW(store)(to + o * y_pixel, DW(clamp)(a##o, lo, hi));
+
+#define DW_CLEAR(o)                                                                                                    \
+    if (o < outputs)                                                                                                   \
+        DW(store)(to + o * y_pixel + DW_LANES, DW(load)(dw_zeros));
 
 /* One tile at every vector of d: outputs at `to`, columns `left` floats from `x`, a row of the image, d->rows rows of
  * the kernel from `weights` on. outputs, kw and stride are literals. */
@@ -70,9 +76,16 @@ TS_INLINE void DW(tile)(const int outputs, const int kw, const int stride, const
         }
         const DW_VEC lo = DW(load)(d->lo + c % DW_BLOCK), hi = DW(load)(d->hi + c % DW_BLOCK);
         DW_EACH(DW_PUT)
+        if (DW_LANES < TS_VL && d->clear) {
+            DW_EACH(DW_CLEAR)
+        }
         c += DW_LANES;
         x += DW_LANES;
         to += DW_LANES;
+        if (DW_LANES == DW_BLOCK || c % d->block == 0) {
+            x += d->x_block;
+            to += d->y_block;
+        }
         bias += d->bias_next;
         weights += DW_LANES;
         if (c % DW_BLOCK == 0)
@@ -110,8 +123,8 @@ TS_INLINE void DW(any_tile)(const int outputs, const struct dw *d, int32_t c, co
     const ptrdiff_t step = s->stride_w * d->x_pixel, next = s->dilation_w * d->x_pixel, y_pixel = d->y_pixel;
     const DW_VEC start = DW(load)(d->bias + c / DW_LANES * d->bias_next);
     DW_EACH(DW_DECLARE)
-    row += c;
-    to += c;
+    row += c + c / d->block * d->x_block;
+    to += c + c / d->block * d->y_block;
     weights += c / DW_BLOCK * d->w_block + c % DW_BLOCK;
     for (int32_t r = d->rows; r > 0; r--, row += d->x_step, weights += s->kw * DW_BLOCK) {
         ptrdiff_t at = left + first * next;
@@ -127,6 +140,9 @@ TS_INLINE void DW(any_tile)(const int outputs, const struct dw *d, int32_t c, co
     }
     const DW_VEC lo = DW(load)(d->lo + c % DW_BLOCK), hi = DW(load)(d->hi + c % DW_BLOCK);
     DW_EACH(DW_PUT)
+    if (DW_LANES < TS_VL && d->clear) {
+        DW_EACH(DW_CLEAR)
+    }
 }
 
 TS_ONCE void DW(any)(struct dw *d)
