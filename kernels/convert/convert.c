@@ -2,7 +2,7 @@
  *
  * Layout conversions: the same (c, h, w) tensor in another order.
  *
- *   x, y       [blocks][pixels][lanes] with the lanes of the in- and out-layout (ts_blocks.h)
+ *   x, y       [blocks][pixels][lanes] with the lanes of the in- and out-layout (ts_blocks.h), each with its pitch
  *
  * Where one side has one lane, each block of the other side is a transposition of [lanes][pixels]. Otherwise both
  * sides keep runs of channels together, and the shorter of the two runs is copied. Padding channels become zero.
@@ -11,25 +11,29 @@
 #include "ts_transpose.h"
 
 /* Channels k .. k + n of a pixel move together between lanes of `from` and `to`. */
-TS_INLINE void convert_runs(float *y, enum ts_layout to, const float *x, enum ts_layout from, int32_t c,
-                            ptrdiff_t pixels)
+TS_INLINE void convert_runs(const struct ts_shape *s, float *y, enum ts_layout to, const float *x, enum ts_layout from)
 {
+    const int32_t c = s->c;
+    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w;
+    ptrdiff_t x_step = ts_pixel_step(from, s->x_pitch), y_step = ts_pixel_step(to, s->y_pitch);
+    ptrdiff_t y_block = ts_block_step(to, s->y_pitch);
     ptrdiff_t from_lanes = ts_lanes(from, c), to_lanes = ts_lanes(to, c);
     ptrdiff_t run = from_lanes < to_lanes ? from_lanes : to_lanes;
     if (to == TS_HWC || from == TS_HWC)
         run = from == TS_HWC ? to_lanes : from_lanes; /* a literal; c itself may be smaller */
     for (ptrdiff_t k = 0; k < c; k += run) {
-        const float *source = x + k / from_lanes * pixels * from_lanes + k % from_lanes;
-        float *target = y + k / to_lanes * pixels * to_lanes + k % to_lanes;
+        const float *source = x + k / from_lanes * ts_block_step(from, s->x_pitch) + k % from_lanes;
+        float *target = y + k / to_lanes * y_block + k % to_lanes;
         if (k + run <= c)
             for (ptrdiff_t p = 0; p < pixels; p++)
-                ts_copy(target + p * to_lanes, source + p * from_lanes, run);
+                ts_copy(target + p * y_step, source + p * x_step, run);
         else
             for (ptrdiff_t p = 0; p < pixels; p++)
                 for (ptrdiff_t l = 0; l < c - k; l++)
-                    target[p * to_lanes + l] = source[p * from_lanes + l];
+                    target[p * y_step + l] = source[p * x_step + l];
     }
-    ts_zero_padding(to, y, c, pixels);
+    if (c % to_lanes != 0)
+        ts_zero_padding(to, y + c / to_lanes * y_block, (int32_t)(c % to_lanes), pixels);
 }
 
 TS_INLINE void convert(const struct ts_shape *s, const float *const *x, float *y, enum ts_layout from,
@@ -38,17 +42,17 @@ TS_INLINE void convert(const struct ts_shape *s, const float *const *x, float *y
     ptrdiff_t pixels = (ptrdiff_t)s->h * s->w;
     ptrdiff_t lanes = ts_lanes(from == TS_CHW ? to : from, s->c);
     if (from != TS_CHW && to != TS_CHW) {
-        convert_runs(y, to, x[0], from, s->c, pixels);
+        convert_runs(s, y, to, x[0], from);
         return;
     }
     for (ptrdiff_t k = 0; k < s->c; k += lanes) {
         ptrdiff_t used = s->c - k < lanes ? s->c - k : lanes;
-        const float *source = x[0] + k * pixels;
-        float *target = y + k * pixels;
         if (from == TS_CHW)
-            ts_transpose(target, lanes, source, pixels, used, pixels, lanes);
+            ts_transpose(y + k / lanes * ts_block_step(to, s->y_pitch), ts_pixel_step(to, s->y_pitch),
+                         x[0] + k * s->x_pitch, s->x_pitch, used, pixels, lanes);
         else
-            ts_transpose(target, pixels, source, lanes, pixels, used, pixels);
+            ts_transpose(y + k * s->y_pitch, s->y_pitch, x[0] + k / lanes * ts_block_step(from, s->x_pitch),
+                         ts_pixel_step(from, s->x_pitch), pixels, used, pixels);
     }
 }
 

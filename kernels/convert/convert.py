@@ -13,6 +13,7 @@ PRIMITIVES = tuple(
         "convert/convert.c",
         cite="Stone 1971, perfect shuffle (transposition); Anderson & Gregg 2018, sec. 3 (conversions on edges)",
         max_rel_err=EXACT,
+        pitched=True,
         headers=("include/ts.h", "include/ts_blocks.h", "include/ts_transpose.h", "include/ts_vec.h"),
     )
     for in_layout, out_layout in permutations(Layout, 2)

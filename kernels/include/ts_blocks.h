@@ -31,6 +31,18 @@ TS_INLINE ptrdiff_t ts_blocks(enum ts_layout layout, int32_t c)
     return (c + lanes - 1) / lanes;
 }
 
+/* Floats from a pixel to the next, and from a block to the next, of a tensor of pitch `pitch` (ts.h). In hwc there is
+ * one block, and its step is never used. */
+TS_INLINE ptrdiff_t ts_pixel_step(enum ts_layout layout, int32_t pitch)
+{
+    return layout == TS_HWC ? pitch : (ptrdiff_t)layout;
+}
+
+TS_INLINE ptrdiff_t ts_block_step(enum ts_layout layout, int32_t pitch)
+{
+    return layout == TS_HWC ? 0 : (ptrdiff_t)pitch * (ptrdiff_t)layout;
+}
+
 /* Floats of a tensor of `c` channels and `pixels` = h * w. */
 TS_INLINE ptrdiff_t ts_elems(enum ts_layout layout, int32_t c, ptrdiff_t pixels)
 {

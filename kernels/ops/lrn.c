@@ -3,7 +3,7 @@
  * Local response normalisation across channels: y = x * (gamma + alpha/size * sum x^2)^-beta, the sum over channels
  * k - (size-1)/2 .. k + size/2 on the image (Krizhevsky et al. 2012, sec. 3.3; ONNX LRN-13).
  *
- *   x, y       the same layout
+ *   x, y       the same layout, each with its pitch
  *
  * Each sum is taken afresh: a sliding sum would keep the rounding errors of large values it has left behind.
  * beta = 3/4, the published value, needs no power function: t^(-1/4) by Newton's iteration, then its cube.
@@ -52,7 +52,7 @@ TS_INLINE ts_vec normalised(ts_vec x, ts_vec sum, struct lrn lrn, int published_
     return x * ts_load(lanes);
 }
 
-/* One vector of pixels of one lane: the neighbours are `pixels` floats apart. */
+/* One vector of pixels of one lane: the neighbours are a plane apart. */
 TS_INLINE void lrn_planes(const struct ts_shape *s, const float *x, float *y, struct lrn lrn, int published_beta)
 {
     enum { STRIP = 512 }; /* pixels: the planes of one window stay in the first-level cache */
@@ -66,11 +66,11 @@ TS_INLINE void lrn_planes(const struct ts_shape *s, const float *x, float *y, st
                 int32_t n = end - p < TS_VL ? (int32_t)(end - p) : TS_VL;
                 ts_vec sum = ts_zero();
                 for (int32_t q = first; q <= last; q++) {
-                    ts_vec v = ts_load_lanes(x + q * pixels + p, n);
+                    ts_vec v = ts_load_lanes(x + (ptrdiff_t)q * s->x_pitch + p, n);
                     sum = ts_fma(v, v, sum);
                 }
-                ts_vec v = ts_load_lanes(x + k * pixels + p, n);
-                ts_store_lanes(y + k * pixels + p, normalised(v, sum, lrn, published_beta), n);
+                ts_vec v = ts_load_lanes(x + (ptrdiff_t)k * s->x_pitch + p, n);
+                ts_store_lanes(y + (ptrdiff_t)k * s->y_pitch + p, normalised(v, sum, lrn, published_beta), n);
             }
         }
     }
@@ -105,7 +105,9 @@ TS_INLINE void squares_of(float *squares, const float *x, ptrdiff_t base, int32_
 TS_INLINE void lrn_pixels(const struct ts_shape *s, const float *x, float *y, enum ts_layout layout, struct lrn lrn,
                           int published_beta)
 {
-    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, lanes = ts_lanes(layout, s->c), block_step = pixels * lanes;
+    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, lanes = ts_lanes(layout, s->c);
+    ptrdiff_t x_step = ts_pixel_step(layout, s->x_pitch), x_block = ts_block_step(layout, s->x_pitch);
+    ptrdiff_t y_step = ts_pixel_step(layout, s->y_pitch), y_block = ts_block_step(layout, s->y_pitch);
     ptrdiff_t run = layout == TS_HWC ? SPAN : (ptrdiff_t)layout;
     int32_t below = (s->kh - 1) / 2;
     float squares[PIXELS][ROW] = {{0}};
@@ -116,17 +118,19 @@ TS_INLINE void lrn_pixels(const struct ts_shape *s, const float *x, float *y, en
                 span = (span + run - 1) / run * run; /* the padding lanes of the last block too: 0 * anything */
             ptrdiff_t count = pixels - first < PIXELS ? pixels - first : PIXELS;
             for (ptrdiff_t p = 0; p < count; p++)
-                squares_of(squares[p], x + (first + p) * lanes, base, s->c, lanes, block_step, run);
+                squares_of(squares[p], x + (first + p) * x_step, base, s->c, lanes, x_block, run);
             for (ptrdiff_t p = 0; p < count; p++)
                 for (ptrdiff_t k = 0; k < span; k += run < TS_VL ? run : TS_VL) {
-                    ptrdiff_t q = base + k, offset = q / lanes * block_step + (first + p) * lanes + q % lanes;
+                    const ptrdiff_t q = base + k;
+                    const float *from = x + q / lanes * x_block + (first + p) * x_step + q % lanes;
+                    float *to = y + q / lanes * y_block + (first + p) * y_step + q % lanes;
                     ptrdiff_t n = run < TS_VL ? run : TS_VL;
                     if (layout == TS_HWC)
                         n = span - k < n ? span - k : n;
                     ts_vec sum = ts_zero();
                     for (int32_t j = 0; j < s->kh; j++)
                         sum = sum + ts_load(squares[p] + MARGIN + k - below + j);
-                    ts_store_lanes(y + offset, normalised(ts_load_lanes(x + offset, n), sum, lrn, published_beta), n);
+                    ts_store_lanes(to, normalised(ts_load_lanes(from, n), sum, lrn, published_beta), n);
                 }
         }
 }

@@ -26,6 +26,7 @@ PRIMITIVES = tuple(
         "ops/lrn.c",
         cite="Krizhevsky, Sutskever, Hinton 2012, sec. 3.3; ONNX LRN-13",
         refuses=_refuses(layout),
+        pitched=True,
         needs_libm=True,
         headers=("include/ts.h", "include/ts_blocks.h", "include/ts_vec.h"),
     )

@@ -2,7 +2,7 @@
  *
  * Maximum and mean over windows.
  *
- *   x          [blocks][h][w][lanes]     y          [blocks][oh][ow][lanes]
+ *   x          [blocks][h][w][lanes]     y          [blocks][oh][ow][lanes], both with pitches
  *
  * Taps beyond the image are left out. The mean divides by the taps on the image, with count_include_pad also by those
  * on the declared padding, never by the overhang of a ceil-mode output (ONNX AveragePool-19).
@@ -97,18 +97,19 @@ TS_INLINE void pool_windows(float *y, ptrdiff_t y_apart, const float *x, ptrdiff
 TS_INLINE void pool_lanes(const struct ts_shape *s, const float *x, float *y, enum pool op, enum ts_layout layout)
 {
     ptrdiff_t lanes = ts_lanes(layout, s->c), blocks = ts_blocks(layout, s->c);
-    ptrdiff_t x_apart = s->stride_w * lanes;
+    ptrdiff_t x_step = ts_pixel_step(layout, s->x_pitch), y_step = ts_pixel_step(layout, s->y_pitch);
+    ptrdiff_t x_apart = s->stride_w * x_step;
     for (ptrdiff_t block = 0; block < blocks; block++)
         for (int32_t oy = 0; oy < s->oh; oy++) {
             struct taps v = row_taps(s, oy);
             ptrdiff_t from_y = (ptrdiff_t)oy * s->stride_h - s->pad_t + v.first * s->dilation_h;
-            const float *row = x + (block * s->h + from_y) * s->w * lanes;
+            const float *row = x + block * ts_block_step(layout, s->x_pitch) + from_y * s->w * x_step;
             for (int32_t ox = 0; ox < s->ow;) {
                 struct taps u = column_taps(s, ox);
-                struct window t = {v.end - v.first, u.end - u.first, (ptrdiff_t)s->dilation_h * s->w * lanes,
-                                   s->dilation_w * lanes, 1.0f / (float)(v.counted * u.counted)};
-                const float *from = row + ((ptrdiff_t)ox * s->stride_w - s->pad_l + u.first * s->dilation_w) * lanes;
-                float *to = y + ((block * s->oh + oy) * s->ow + ox) * lanes;
+                struct window t = {v.end - v.first, u.end - u.first, (ptrdiff_t)s->dilation_h * s->w * x_step,
+                                   s->dilation_w * x_step, 1.0f / (float)(v.counted * u.counted)};
+                const float *from = row + ((ptrdiff_t)ox * s->stride_w - s->pad_l + u.first * s->dilation_w) * x_step;
+                float *to = y + block * ts_block_step(layout, s->y_pitch) + ((ptrdiff_t)oy * s->ow + ox) * y_step;
                 if (layout != TS_HWC && lanes <= TS_VL && t.columns == s->kw && ox + 4 <= s->ow &&
                     column_taps(s, ox + 3).end == s->kw) {
                     pool_windows(to, lanes, from, x_apart, t, op, lanes, 4);
@@ -198,8 +199,8 @@ TS_INLINE void pool_planes(const struct ts_shape *s, const float *x, float *y, e
             for (int32_t oy = 0; oy < s->oh; oy++) {
                 struct taps v = row_taps(s, oy);
                 ptrdiff_t from_y = (ptrdiff_t)oy * s->stride_h - s->pad_t + v.first * s->dilation_h;
-                float *to = y + ((ptrdiff_t)k * s->oh + oy) * s->ow + begin;
-                pool_column(strip, x + ((ptrdiff_t)k * s->h + from_y) * s->w, n, left, s->w, v.end - v.first,
+                float *to = y + (ptrdiff_t)k * s->y_pitch + (ptrdiff_t)oy * s->ow + begin;
+                pool_column(strip, x + (ptrdiff_t)k * s->x_pitch + from_y * s->w, n, left, s->w, v.end - v.first,
                             (ptrdiff_t)s->dilation_h * s->w, op);
                 if (s->stride_w == 1)
                     pool_along(to, strip, count, 1, s->kw, s->dilation_w, op);
@@ -223,7 +224,8 @@ TS_INLINE void pool(const struct ts_shape *s, const float *x, float *y, enum poo
         pool_lanes(s, x, y, op, layout);
     else if (whole_image)
         for (int32_t k = 0; k < s->c; k++)
-            y[k] = pool_run(x + k * pixels, pixels, op) * (op == AVG ? 1.0f / (float)pixels : 1.0f);
+            y[(ptrdiff_t)k * s->y_pitch] =
+                pool_run(x + (ptrdiff_t)k * s->x_pitch, pixels, op) * (op == AVG ? 1.0f / (float)pixels : 1.0f);
     else
         pool_planes(s, x, y, op);
 }

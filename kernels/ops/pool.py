@@ -29,6 +29,7 @@ PRIMITIVES = tuple(
         cite="ONNX operators MaxPool-12, AveragePool-19",
         refuses=_refuses(layout),
         max_rel_err=error,
+        pitched=True,
         headers=("include/ts.h", "include/ts_blocks.h", "include/ts_vec.h"),
     )
     for op, error in (("max_pool", EXACT), ("avg_pool", DIRECT_ERROR))
