@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.options import DeviceName, Families, Json, ModelName, listed, opened
+from app.cli.options import DeviceName, Families, Json, ModelName, Threads, listed, on_threads, opened
 from app.cli.terminal import Shown, print_json
 from app.errors import UserError
 from app.quantities import format_bytes
@@ -49,6 +49,7 @@ def measure(
     context: typer.Context,
     model: ModelName,
     device: DeviceName = "host",
+    threads: Threads = None,
     families: Families = None,
     only_missing: Annotated[
         bool, typer.Option("--only-missing/--all", help="Measure what has no cost yet, or everything again.")
@@ -56,6 +57,7 @@ def measure(
     as_json: Json = False,
 ) -> None:
     """Measure what a model needs on a device. Finished costs are kept, whatever happens."""
+    device = on_threads(device, threads)
     with Shown() as shown:
         summary = measure_model(
             opened(context), model, device, shown, families=listed(families), only_missing=only_missing
@@ -77,10 +79,11 @@ def export_costs(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Only what this model needs.")] = None,
     device: DeviceName = "host",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Write the costs of a device with all samples and its environment, as JSON."""
-    site = opened(context)
+    site, device = opened(context), on_threads(device, threads)
     found = measurements.export_costs(site, site.device(device), models.find(site, model) if model else None)
     if output is None:
         print_json(found)
@@ -112,7 +115,7 @@ def kit(
     context: typer.Context,
     model: ModelName,
     output: Annotated[Path, typer.Option("--output", "-o", help="The zip to write.")],
-    device: Annotated[str, typer.Option(help="Name the board will have here.")],
+    device: Annotated[str, typer.Option(help="Name the board will have here; NAME@THREADS for threads.")],
     families: Families = None,
     as_json: Json = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 from app.cli.options import Json, opened
 from app.cli.terminal import print_json, print_table
 from app.services import devices
+from kernels.split import MOST_THREADS
 
 commands = typer.Typer(name="devices", help="Devices: where costs are measured.", no_args_is_help=True)
 
@@ -27,8 +28,12 @@ def list_devices(context: typer.Context, as_json: Json = False) -> None:
         print_json({"items": found, "next_cursor": None})
         return
     print_table(
-        ("name", "compiler", "flags", "description"),
-        [(device["name"], device["compiler"], device["flags"], device["description"]) for device in found],
+        ("name", "threads", "compiler", "flags", "description"),
+        [
+            (device["name"], device["threads"], device["compiler"], device["flags"], device["description"])
+            for device in found
+        ],
+        right=("threads",),
     )
 
 
@@ -51,12 +56,13 @@ def add(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
     cc: Annotated[str, typer.Option(help="The compiler to call.")],
     flags: Annotated[str, typer.Option(help="Its flags, as one text.")] = "-O3",
-    cpu: Annotated[int | None, typer.Option(help="Core to pin to.")] = None,
+    cpu: Annotated[list[int] | None, typer.Option(help="Core to pin to; one for each thread, repeatable.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="Threads that share a run.")] = 1,
     description: Annotated[str, typer.Option(help="What it is.")] = "",
     as_json: Json = False,
 ) -> None:
     """Add a device to the toolchains file (TRADESPACE_TOOLCHAINS), after a test that its compiler answers."""
     site = opened(context)
-    devices.add(site, name, cc=cc, flags=flags.split(), cpu=cpu, description=description)
+    devices.add(site, name, cc=cc, flags=flags.split(), cpus=cpu or (), threads=threads, description=description)
     found = site.device_json(name)
     print_json(found) if as_json else print(f"added {name} ({found['compiler']}) to {site.settings.toolchains}")

@@ -11,7 +11,14 @@ from app.services.context import Context
 
 
 def add(
-    context: Context, name: str, *, cc: str, flags: Sequence[str], cpu: int | None = None, description: str = ""
+    context: Context,
+    name: str,
+    *,
+    cc: str,
+    flags: Sequence[str],
+    cpus: Sequence[int] = (),
+    threads: int = 1,
+    description: str = "",
 ) -> None:
     """Append a device; the file is left as it was when the result would not be right or the compiler is not there."""
     file = context.settings.toolchains
@@ -26,8 +33,10 @@ def add(
         raise UserError("device-invalid", f"there is a device {name} already", hint="choose another name", status=409)
     # JSON texts and lists of texts are TOML as well.
     lines = ["", f"[device.{json.dumps(name)}]", f"cc = {json.dumps(cc)}", f"flags = {json.dumps(list(flags))}"]
-    if cpu is not None:
-        lines.append(f"cpu = {cpu}")
+    if cpus:
+        lines.append(f"cpus = {json.dumps(list(cpus))}")
+    if threads != 1:
+        lines.append(f"threads = {threads}")
     if description:
         lines.append(f"description = {json.dumps(description, ensure_ascii=False)}")
     file.parent.mkdir(parents=True, exist_ok=True)
