@@ -13,25 +13,28 @@
 #ifndef TS_VEC_H
 #define TS_VEC_H
 
-#include <string.h>
-
-#include "ts.h"
-
-/* Strict -std=c11 switches contraction off, which costs a third of the FMA rate. The sums here have no order that
- * the operator defines, so one rounding less per product is allowed. */
+/* How these files are compiled, whatever the command line says; each line answers a measured loss (docs/decisions/013).
+ * The sums here have no order that the operator defines, so one rounding less per product is allowed; everything else
+ * is as written, because the transforms and the exponential cancel on purpose, and NaN and infinity are values. */
 #if defined(__clang__)
+#if defined(__x86_64__) || defined(__i386__)
+#pragma float_control(precise, on) /* elsewhere clang 14 has only the half of it that follows */
+#endif
+#pragma clang fp reassociate(off)
 #pragma STDC FP_CONTRACT ON
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=fast")
-#if defined(__arm__) || defined(__aarch64__)
-/* The scheduler before register allocation lengthens live ranges and spills the accumulators. */
-#pragma GCC optimize("no-schedule-insns")
-#endif
+/* Contraction is off under -std=c11. The scheduler before register allocation, off on x86 but on elsewhere, lengthens
+ * live ranges and spills the accumulators. */
+#pragma GCC optimize("no-fast-math", "fp-contract=fast", "no-schedule-insns")
 #if defined(__arm__) && defined(__ARM_NEON)
-/* ARMv7 NEON flushes denormals, so gcc vectorises floats only when told that this is allowed. */
-#pragma GCC optimize("unsafe-math-optimizations", "no-associative-math")
+/* ARMv7 NEON flushes denormals, so gcc uses it for floats only when told that this is allowed. */
+#pragma GCC optimize("unsafe-math-optimizations", "no-associative-math", "no-reciprocal-math", "signed-zeros")
 #endif
 #endif
+
+#include <string.h>
+
+#include "ts.h" /* after the pragmas: a function compiled by other rules is not inlined */
 
 #if defined(TS_SCALAR) /* the plain C of targets without vectors, for testing it where there are some */
 #define TS_VL 1
