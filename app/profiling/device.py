@@ -104,9 +104,10 @@ def with_threads(device: Device, threads: int) -> Device:
     cpus: tuple[int, ...] = ()
     if device.cpus:
         cpus = (*device.cpus, *(cpu for cpu in usable if cpu not in device.cpus))[:threads]
-    name = device.name if threads == 1 and "@" not in device.name else f"{device.name}@{threads}"
     description = f"{device.description}, {threads} threads".removeprefix(", ")
-    return dataclasses.replace(device, name=name, cpus=cpus, threads=threads, description=description)
+    return dataclasses.replace(
+        device, name=f"{device.name}@{threads}", cpus=cpus, threads=threads, description=description
+    )
 
 
 def load_devices(toolchains_file: Path | None) -> dict[str, Device]:
@@ -126,8 +127,10 @@ def load_devices(toolchains_file: Path | None) -> dict[str, Device]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", name):
             raise UserError("device-invalid", f"{where}: a name is lower-case letters, digits, - and _")
         unknown = set(entry) - {"cc", "flags", "cpu", "cpus", "threads", "runner", "description"}
-        if unknown or not isinstance(entry.get("cc"), str) or not all(
-            isinstance(entry.get(words, []), list) for words in ("flags", "runner")
+        if (
+            unknown
+            or not isinstance(entry.get("cc"), str)
+            or not all(isinstance(entry.get(words, []), list) for words in ("flags", "runner"))
         ):
             raise UserError(
                 "device-invalid",
