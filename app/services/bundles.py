@@ -48,7 +48,7 @@ def export(
     plan = make_plan(
         graph.name,
         graph.constants,
-        make_schedule(graph, point),
+        make_schedule(graph, point, threads=context.device(record.device_name).threads),
         prefix=prefix,
         vectors=pairs,
         provenance=_provenance(context, record, point, model.name, model.sha256, front.costs_digest, budget_bytes),
