@@ -137,6 +137,23 @@ def depthwise(c: int = 3, size: int = 8) -> bytes:
     return net.bytes()
 
 
+def dense_blocks(c: int = 3, size: int = 8, m: int = 16, growth: int = 16, depth: int = 3) -> bytes:
+    """DenseNet in small: two blocks of BatchNormalization, Relu, 1x1, 3x3, concat with all before; a transition."""
+    net = Net((1, c, size, size))
+    y = net.add("MaxPool", net.add("Relu", net.conv("x", c, m)), kernel_shape=[3, 3], pads=[1] * 4)
+    for block in range(2):
+        if block:
+            y = net.conv(net.add("Relu", net.batch_norm(y, m)), m, m // 2, 1, bias=False)
+            y, m = net.add("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2]), m // 2
+        for _ in range(depth):
+            inner = net.conv(net.add("Relu", net.batch_norm(y, m)), m, 24, 1, bias=False)
+            inner = net.conv(net.add("Relu", net.batch_norm(inner, 24)), 24, growth, bias=False)
+            y, m = net.add("Concat", y, inner, axis=1), m + growth
+    y = net.add("Flatten", net.add("GlobalAveragePool", net.add("Relu", net.batch_norm(y, m))))
+    net.add("Gemm", y, net.weights(5, m), net.weights(5), transB=1)
+    return net.bytes()
+
+
 def nhwc(size: int = 8) -> bytes:
     """Channels last outside: Transpose, two convs, Transpose back, row-wise flatten, dense."""
     net = Net((1, size, size, 3))
@@ -147,7 +164,14 @@ def nhwc(size: int = 8) -> bytes:
     return net.bytes()
 
 
-ALL = {"chain": chain, "residual": residual, "branch_concat": branch_concat, "depthwise": depthwise, "nhwc": nhwc}
+ALL = {
+    "chain": chain,
+    "residual": residual,
+    "branch_concat": branch_concat,
+    "depthwise": depthwise,
+    "dense_blocks": dense_blocks,
+    "nhwc": nhwc,
+}
 """The networks above by name."""
 
 

@@ -21,13 +21,7 @@ from app.selection.schedule import make_schedule
 from kernels import reference, registry
 from tests import nets
 
-NETS = {
-    "chain": nets.chain,
-    "residual": nets.residual,
-    "branch_concat": nets.branch_concat,
-    "depthwise": nets.depthwise,
-    "nhwc": nets.nhwc,
-}
+NETS = nets.ALL
 
 
 def random_costs(graph, seed):
