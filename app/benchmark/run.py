@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.benchmark.contender import Contender, ContenderError, FloatArray, Turn, on_cores
+from app.benchmark.contender import Contender, ContenderError, FloatArray, Turn
 from app.benchmark.conversion import converted, python_module
 from app.benchmark.driver import build_driver
 from app.benchmark.peers import EXTRA, PEERS, PeerKind
@@ -69,7 +69,7 @@ def host_speed(toolchain: Toolchain, cpu: int, data_dir: Path) -> HostSpeed:
         binary = build_harness(toolchain, data_dir / "harness", sanitize=False)
     except BuildError as error:
         raise UserError("harness-does-not-build", error.message, hint=error.hint) from None
-    with on_cores([cpu]), Harness(binary) as harness:
+    with Harness(binary, cpus=[cpu]) as harness:
         return harness.measure_host()
 
 

@@ -75,7 +75,7 @@ def bench_models(
         device = f"{device.partition('@')[0]}@{threads}"
     here = _device(site, device)
     environment = here.environment()
-    cpus = _cpus(cpu, here.threads, environment)
+    cpus = _cpus(cpu, here)
     with Shown() as shown:
         records = [_record(site, text, named_dims(dim), shown) for text in model]
         document: dict[str, Any] = {
@@ -132,16 +132,22 @@ def _device(site: Context, name: str) -> Device:
     found = site.device(name).device
     if found is None:
         raise UserError("device-unknown", f"device {name} cannot run anything here", hint="leave --device out")
+    if found.toolchain.runner:
+        raise UserError(
+            "device-unknown",
+            f"device {name} runs its programs by {found.toolchain.runner[0]}, not side by side with others here",
+            hint="choose a device of this machine",
+        )
     return found
 
 
-def _cpus(text: str | None, threads: int, environment: dict[str, Any]) -> tuple[int, ...]:
+def _cpus(text: str | None, device: Device) -> tuple[int, ...]:
     """The cores of `--cpu`, as many as threads; without it those costs are measured on, else the last ones."""
     allowed = sorted(os.sched_getaffinity(0))
+    threads = device.threads
     chosen: list[int] = []
     if text is None:
-        own: list[int] = environment.get("pinned_cpus") or [environment.get("pinned_cpu", -1)]
-        chosen = own if len(own) == threads and set(own) <= set(allowed) else allowed[-threads:]
+        chosen = list(device.cpus) if device.cpus and set(device.cpus) <= set(allowed) else allowed[-threads:]
     else:
         for word in text.split(","):
             first, dash, last = word.strip().partition("-")

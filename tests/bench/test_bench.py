@@ -65,8 +65,8 @@ def program(folder):
 
 @pytest.fixture(scope="module")
 def measured(program, folder):
-    """The document and the Markdown of a run against onnxruntime."""
-    options = ("--against", "onnxruntime", "-o", "out.json", "--markdown", "out.md")
+    """The document and the Markdown of a run against everything."""
+    options = ("-o", "out.json", "--markdown", "out.md")
     done = program("bench", "tiny.onnx", *QUICK, *options, "--json")
     document = json.loads(done.stdout)
     assert json.loads((folder / "out.json").read_text()) == document
@@ -76,8 +76,8 @@ def measured(program, folder):
 def test_both_runtimes_are_timed_on_the_same_network_with_equal_outputs(measured):
     document, _ = measured
     rows = {row["runtime"]: row for row in document["rows"]}
-    assert list(rows) == [OURS, "onnxruntime"]
-    for row in rows.values():
+    assert list(rows) == [OURS, *PEERS]
+    for row in (rows[OURS], rows["onnxruntime"]):
         assert row["error"] == ""
         assert len(row["round_medians_ns"]) == 2
         assert 0 < row["min_round_ns"] <= row["median_ns"] <= row["max_round_ns"]
@@ -123,10 +123,12 @@ def test_the_tables_hold_the_same_figures(measured):
     assert document["host"]["cpu"] in text
     assert document["compiler"] in text
     for row in document["rows"]:
-        assert f"{row['median_ns'] / 1e6:.4g}" in text
-        assert f"| {row['runtime']} |" in text or row["runtime"] in text
+        assert f"| tiny | {row['runtime']} | 1 |" in text
+        assert row["error"] in text
+        if not row["error"]:
+            assert f"{row['median_ns'] / 1e6:.4g}" in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
-    widths = {line.count("|") for line in lines[-4:]}
+    widths = {line.count("|") for line in lines[-2 - len(document["rows"]) :]}
     assert widths == {len(report.DETAIL_COLUMNS) + 1}
 
 
@@ -143,14 +145,14 @@ def test_a_peer_that_is_not_installed_is_a_row_with_the_reason(program, folder):
     assert "tiny, ncnn: not installed" in (folder / "missing.md").read_text()
 
 
-@pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("peer", [name for name in PEERS if name != "onnxruntime"])
-def test_every_installed_peer_computes_the_same(program, peer):
+def test_every_installed_peer_computes_the_same(measured, peer):
+    row = next(row for row in measured[0]["rows"] if row["runtime"] == peer)
     if PEERS[peer].missing():
+        assert "not installed" in row["error"]
         pytest.skip(f"{peer} is not installed; it is part of the extra `bench`")
-    rows = json.loads(program("bench", "tiny", *QUICK, "--against", peer, "--json").stdout)["rows"]
-    assert rows[1]["error"] == ""
-    assert rows[1]["max_rel_err"] < 1e-4
+    assert row["error"] == ""
+    assert row["max_rel_err"] < 1e-4
 
 
 def test_one_network_that_fails_does_not_spoil_the_others(measured, program, folder):
@@ -163,6 +165,15 @@ def test_one_network_that_fails_does_not_spoil_the_others(measured, program, fol
     assert "larger: nothing fits" in (folder / "two.md").read_text()
     (folder / "text.onnx").write_text("no network")
     program("bench", "tiny", "text.onnx", *QUICK, "--against", "onnxruntime", status=2)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.usefixtures("measured")
+def test_two_threads_are_the_device_of_two_threads_on_two_cores(program):
+    done = program("bench", "tiny", *QUICK, "--against", "onnxruntime", "--threads", "2", "--json")
+    document = json.loads(done.stdout)
+    assert (document["device"], document["threads"], len(document["cpus"])) == ("host@2", 2, 2)
+    assert [(row["threads"], row["error"]) for row in document["rows"]] == [(2, ""), (2, "")]
 
 
 @pytest.mark.usefixtures("measured")
