@@ -11,7 +11,6 @@
 #include "ts_vec.h"
 
 #define DW_BLOCK 16
-#define DW_WIDEST 8                     /* outputs of the widest tile */
 #define DW_FEWEST 4                     /* blocks of neighbouring channels in a strip, for the sake of prefetching */
 #define DW_CACHE_FLOATS (24 * 1024 / 4) /* rows that stay in the nearest cache while the kernel slides down */
 
@@ -138,15 +137,25 @@ static void dw_strip(struct dw *d, dw_tile *tile, int32_t outputs, int32_t ox, i
     }
 }
 
+/* Outputs of the widest tile for kernels of 3, 5 and 7 columns, strides 1 and 2; the tiles follow in that order. */
+static const uint8_t dw_widest[] = {8, 8, 7, 7, 7, 4};
+
+static int32_t dw_kernel(const struct ts_shape *s)
+{
+    return s->kw - 3 + s->stride_w - 1;
+}
+
 static dw_tile *dw_tile_for(const struct ts_shape *s, int half, int32_t outputs)
 {
-    const int32_t kernel = (s->kw / 2 - 1) * 2 + s->stride_w - 1;
+    int32_t i = outputs - 1;
+    for (int32_t kernel = 0; kernel < dw_kernel(s); kernel++)
+        i += dw_widest[kernel];
 #if DW_HALF
     if (half)
-        return dw_half_tiles[kernel * DW_WIDEST + outputs - 1];
+        return dw_half_tiles[i];
 #endif
     (void)half;
-    return dw_whole_tiles[kernel * DW_WIDEST + outputs - 1];
+    return dw_whole_tiles[i];
 }
 
 /* Tiles of one width, in strips of columns and channels whose rows stay in the nearest cache. */
@@ -194,7 +203,8 @@ static void dw_channels(struct dw *d, int half)
             dw_whole_any(d);
         return;
     }
-    const int32_t tiles = (s->ow + DW_WIDEST - 1) / DW_WIDEST, narrow = s->ow / tiles, wide = s->ow % tiles;
+    const int32_t widest = dw_widest[dw_kernel(s)], tiles = (s->ow + widest - 1) / widest;
+    const int32_t narrow = s->ow / tiles, wide = s->ow % tiles;
     if (wide > 0)
         dw_region(*d, half, narrow + 1, 0, wide);
     dw_region(*d, half, narrow, wide * (narrow + 1), tiles - wide);

@@ -100,13 +100,12 @@ TS_INLINE void DW(tile)(const int outputs, const int kw, const int stride, const
         DW(tile)(outputs, kw, stride, d, x, left, weights, to);                                                        \
     }
 #define DW_NAME(outputs, kw, stride) DW(tile_##kw##_##stride##_##outputs),
-#define DW_WIDTHS(OP, kw, stride)                                                                                      \
-    OP(1, kw, stride)                                                                                                  \
-    OP(2, kw, stride)                                                                                                  \
-    OP(3, kw, stride) OP(4, kw, stride) OP(5, kw, stride) OP(6, kw, stride) OP(7, kw, stride) OP(8, kw, stride)
+#define DW_WIDTHS_4(OP, kw, stride) OP(1, kw, stride) OP(2, kw, stride) OP(3, kw, stride) OP(4, kw, stride)
+#define DW_WIDTHS_7(OP, kw, stride) DW_WIDTHS_4(OP, kw, stride) OP(5, kw, stride) OP(6, kw, stride) OP(7, kw, stride)
+#define DW_WIDTHS_8(OP, kw, stride) DW_WIDTHS_7(OP, kw, stride) OP(8, kw, stride)
 #define DW_KERNELS(OP)                                                                                                 \
-    DW_WIDTHS(OP, 3, 1)                                                                                                \
-    DW_WIDTHS(OP, 3, 2) DW_WIDTHS(OP, 5, 1) DW_WIDTHS(OP, 5, 2) DW_WIDTHS(OP, 7, 1) DW_WIDTHS(OP, 7, 2)
+    DW_WIDTHS_8(OP, 3, 1)                                                                                              \
+    DW_WIDTHS_8(OP, 3, 2) DW_WIDTHS_7(OP, 5, 1) DW_WIDTHS_7(OP, 5, 2) DW_WIDTHS_7(OP, 7, 1) DW_WIDTHS_4(OP, 7, 2)
 
 DW_KERNELS(DW_TILE)
 static dw_tile *const DW(tiles)[] = {DW_KERNELS(DW_NAME)};
