@@ -53,6 +53,13 @@ check: lint types test  ## Everything continuous integration runs
 check-huge: setup test-tools  ## The tests that need gigabytes or many minutes (VGG-19 end to end)
 	pytest -m huge
 
+# Emulated, so that it needs no boards; nothing is installed: see docs/targets.md for what each tool is called in Debian.
+CROSS_TOOLS := aarch64-linux-gnu-gcc arm-linux-gnueabihf-gcc riscv64-linux-gnu-gcc qemu-aarch64 qemu-arm qemu-riscv64
+check-cross: setup  ## Kernels and bundles on AArch64, ARMv7 and RISC-V, cross compiled and emulated
+	@missing=; for tool in $(CROSS_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then echo "not installed:$$missing (docs/targets.md says how)"; exit 1; fi
+	pytest -n 2 --dist worksteal tests/kernels/test_cross.py $(ARGS)
+
 format: setup  ## Format Python and C
 	ruff check --fix .
 	ruff format .
@@ -85,4 +92,4 @@ regen: setup  ## Rewrite golden files and generated docs; read the diff before c
 	$(BIN)/python -m app.api.openapi > docs/openapi.json
 	pytest -q tests/codegen --regen
 
-.PHONY: help setup run test-tools lint types test check check-huge format bench bench-peers lock regen
+.PHONY: help setup run test-tools lint types test check check-huge check-cross format bench bench-peers lock regen

@@ -20,7 +20,7 @@ def harness_dir(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def harness_of(harness_dir: Path) -> Iterator[Callable[[str], Harness]]:
-    """The running harness of a variant: sanitized, native, avx2, sse, scalar or clang."""
+    """The running harness of a variant (variants.py)."""
     running: dict[str, Harness] = {}
     broken: dict[str, BuildError] = {}
 
@@ -30,7 +30,8 @@ def harness_of(harness_dir: Path) -> Iterator[Callable[[str], Harness]]:
         if variant not in running:
             toolchain, sanitize = toolchain_of(variant)
             try:
-                running[variant] = Harness(build_harness(toolchain, harness_dir, sanitize=sanitize))
+                binary = build_harness(toolchain, harness_dir, sanitize=sanitize)
+                running[variant] = Harness(binary, runner=toolchain.runner)
             except BuildError as error:
                 broken[variant] = error
                 raise

@@ -1,11 +1,13 @@
 """The ways of compiling that together reach every vector width, with and without sanitizers.
 
-Only `native` is optimised as bundles are; the others trade that for compile time."""
+Of those of this machine only `native` is optimised as bundles are; the others trade that for compile time. The targets
+are other processors, emulated."""
 
 from __future__ import annotations
 
 import platform
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,42 @@ from kernels.build import Toolchain, compiler_identity, host_toolchain
 _X86_FEATURES = {"avx2": ("avx2", "fma"), "sse": ("sse2",)}
 
 
+@dataclass(frozen=True)
+class Target:
+    """Another processor: its name in Debian, flags that choose its instructions, its emulator, its vectors."""
+
+    triple: str
+    flags: tuple[str, ...]
+    emulator: str
+    vector_floats: int
+
+    @property
+    def cc(self) -> str:
+        return f"{self.triple}-gcc"
+
+    @property
+    def runner(self) -> tuple[str, ...]:
+        return (self.emulator, "-L", f"/usr/{self.triple}")
+
+    def toolchain(self) -> Toolchain:
+        """Optimised as bundles are; skips when compiler or emulator are missing."""
+        for tool in (self.cc, self.emulator):
+            if not shutil.which(tool):
+                pytest.skip(f"{tool} is not installed (docs/targets.md)")
+        return Toolchain(self.cc, ("-O3", *self.flags), self.runner)
+
+
+TARGETS = {
+    "aarch64": Target("aarch64-linux-gnu", (), "qemu-aarch64", 4),
+    "armv7": Target("arm-linux-gnueabihf", ("-mcpu=cortex-a15", "-mfpu=neon-vfpv4"), "qemu-arm", 4),
+    "riscv64": Target("riscv64-linux-gnu", (), "qemu-riscv64", 1),
+}
+
+
 def toolchain_of(variant: str) -> tuple[Toolchain, bool]:
     """The compiler and flags of a variant, and whether it is sanitised; skips when this machine cannot run it."""
+    if variant in TARGETS:
+        return TARGETS[variant].toolchain(), False
     if variant == "clang":
         if not shutil.which("clang"):
             pytest.skip("clang is not installed")
