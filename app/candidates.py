@@ -5,9 +5,13 @@ The one place where a graph meets the registry; measuring and selection both rea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
+from app.chains import TOKEN, WHOLE, Chain, Site, best_chains, find_sites
+from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostKey
 from app.errors import Item, UserError
 from app.graph.ir import VIEW, Graph, Node
@@ -25,7 +29,8 @@ LAST_LEVEL_BYTES = 16 * 2**20
 class Candidates:
     """Everything selectable for a graph: operator nodes in execution order, their options, the links.
 
-    `slices` has, for each node, what its output may be a slice of, by the layout name options use for it.
+    `slices` has, for each node, what its output may be a slice of, by the layout name options use for it. `sites` are
+    where chains may run; `chains` are those that are offered beside the options, none before `with_chains`.
     """
 
     graph: Graph
@@ -35,13 +40,44 @@ class Candidates:
     links: tuple[Link, ...]
     slices: Mapping[str, Mapping[str, Slice]]
     weights_from: str
+    sites: tuple[Site, ...] = ()
+    chains: tuple[Chain, ...] = ()
+
+    @cached_property
+    def _names(self) -> Mapping[str, frozenset[str]]:
+        return {
+            name: frozenset(primitive.name for option in options for primitive in option.primitives)
+            for name, options in self.options.items()
+        }
+
+    def offers(self, node: Node) -> frozenset[str]:
+        """Names of the primitives that some option of a node calls: those its chains may call as well."""
+        return self._names[node.name]
+
+    def with_chains(self, time_ns: Callable[[CostKey], int]) -> Candidates:
+        """The same with the chains that no other chain of their site beats in time, workspace and weights."""
+        found = tuple(chain for site in self.sites for chain in best_chains(site, self.offers, time_ns))
+        return dataclasses.replace(self, chains=found)
 
     def cost_key(self, primitive: Primitive, shape: Shape) -> CostKey:
         """The key under which this graph looks up the cost of a primitive on a shape."""
         return CostKey(primitive.name, shape.key(), registry.source_hash(primitive.name), self.weights_from)
 
+    def costs_of(self, option: NodeOption) -> Iterator[tuple[CostKey, int]]:
+        """The costs an option is made of, and how often each is paid."""
+        if option.chain is not None:
+            yield from option.chain.keys(option.layer)
+        for call in option.calls:
+            yield self.cost_key(call.primitive, call.shape), 1
+
+    def call_keys(self, option: NodeOption) -> list[CostKey]:
+        """The cost of each call of an option, in order; those of a chain are the node's own."""
+        if option.chain is not None:
+            return list(option.chain.step_keys(option.layer))
+        return [self.cost_key(call.primitive, call.shape) for call in option.calls]
+
     def cost_keys(self) -> list[CostKey]:
-        """Every cost the optimiser can ask for, without repeats: nodes in order, then conversions."""
+        """Every cost the optimiser can ask for, without repeats: nodes in order, conversions, then chains."""
         keys: dict[CostKey, None] = {}
         for node in self.nodes:
             for option in self.options[node.name]:
@@ -52,13 +88,20 @@ class Candidates:
                 for want in self.layouts_wanted(link):
                     for step in self.steps(link, have, want) or ():
                         keys[self.cost_key(step.primitive, step.shape)] = None
+        keys.update((key, None) for key in chain_cost_keys(self.sites, self.offers))
         return list(keys)
 
     def steps(self, link: Link, have: str, want: str) -> tuple[ConversionStep, ...] | None:
         """The conversions that serve `want` from `have`; None when nothing can.
 
-        A slice is read like any tensor, but by the concat it is a slice for only where it lies.
+        A slice is read like any tensor, but by the concat it is a slice for only where it lies. Inside a chain only
+        its own nodes fit each other, and the first one reads its input as it is.
         """
+        if have.startswith(TOKEN) or want.startswith(TOKEN):
+            return () if have == want else None
+        if want.startswith(WHOLE):
+            alone = not buffer_of(have) and link.via is None
+            return () if alone and link.steps(plain(have), Layout(want.removeprefix(WHOLE))) == () else None
         if buffer_of(want):
             return () if buffer_of(have) == buffer_of(want) else None
         if buffer_of(have) and link.producer is not None and self.slices[link.producer][have].join == link.consumer:
@@ -111,7 +154,8 @@ def list_candidates(graph: Graph, families: Collection[str] | None = None, *, th
     weights_from = "dram" if footprint_bytes(graph) > LAST_LEVEL_BYTES else "l3"
     links = tuple(links_of(graph, nodes))
     slicing = Slicing(nodes, links, options)
-    return Candidates(graph, nodes, slicing.options, refused, links, slicing.slices, weights_from)
+    sites = find_sites(graph, threads)
+    return Candidates(graph, nodes, slicing.options, refused, links, slicing.slices, weights_from, sites)
 
 
 def footprint_bytes(graph: Graph) -> int:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from app.costs import CostKey
 from app.graph.ir import VIEW, Graph, Node
 from app.strips import ROW_LOCAL_OPS, StripCall, StripMove, StripPlan, plan_strips, rows_needed
 from kernels import registry
 from kernels.spec import Layout, Primitive, Shape, canonical
+from kernels.split import on_threads
 
 FAMILIES = frozenset({"direct", "pointwise", "depthwise", "winograd"})
 """Convolution families offered inside chains: those whose scratch does not grow with the image. The others would undo
@@ -39,7 +41,8 @@ class Site:
 
     `in_layout` is what its first node reads. `input_stays`: the chain's input is read by the last node (a residual) or
     later, or is a graph input, so nobody has to keep it alive for the chain. `overwrites`: the output may be written
-    over the residual even when that is the chain's input, because rows are read before they are overwritten.
+    over the residual even when that is the chain's input, because rows are read before they are overwritten. Up to
+    `threads` threads share each call.
     """
 
     nodes: tuple[Node, ...]
@@ -47,6 +50,7 @@ class Site:
     in_layout: Layout
     input_stays: bool
     overwrites: bool
+    threads: int
 
     @property
     def name(self) -> str:
@@ -59,13 +63,29 @@ class Site:
         sizes = [_aligned(self.plan.buffer_bytes(i)) for i in range(len(self.nodes) - 1)]
         return tuple(itertools.accumulate(sizes, initial=0))
 
+    def workspace_bytes(self, scratch_bytes: int) -> int:
+        """Bytes of the rolling buffers and of the scratch behind them."""
+        if scratch_bytes:
+            return self.buffer_offsets[-1] + scratch_bytes
+        last = len(self.nodes) - 2
+        return self.buffer_offsets[last] + self.plan.buffer_bytes(last)
+
     @cached_property
-    def call_shapes(self) -> tuple[tuple[Shape, ...], ...]:
-        """The distinct geometries of each layer's calls, in order of first use, pitches included."""
-        found: list[dict[Shape, None]] = [{} for _ in self.nodes]
+    def call_shapes(self) -> tuple[Mapping[Shape, int], ...]:
+        """The geometries of each layer's calls, in order of first use, pitches included; and how many calls have it."""
+        found: list[Counter[Shape]] = [Counter() for _ in self.nodes]
         for call in self.plan.calls:
-            found[call.layer][self.call_shape(call)] = None
-        return tuple(tuple(shapes) for shapes in found)
+            found[call.layer][self.call_shape(call)] += 1
+        return tuple(found)
+
+    @cached_property
+    def move_shapes(self) -> tuple[Mapping[Shape, int], ...]:
+        """The same for the copies that move rows of each layer's buffer."""
+        found: list[Counter[Shape]] = [Counter() for _ in self.nodes]
+        for step in self.plan.steps:
+            if isinstance(step, StripMove):
+                found[step.layer][move_shape(self.plan.shapes[step.layer], step)] += 1
+        return tuple(found)
 
     def call_shape(self, call: StripCall) -> Shape:
         """The geometry a call is made with: rows of a chw input are part of larger planes."""
@@ -74,35 +94,63 @@ class Site:
             return dataclasses.replace(call.shape, x_pitch=whole.h * whole.w)
         return call.shape
 
-    def moved_shapes(self) -> Iterator[Shape]:
-        """One copy of rows per move of the plan."""
-        for step in self.plan.steps:
-            if isinstance(step, StripMove):
-                yield _move_shape(self.plan.shapes[step.layer], step)
-
 
 @dataclass(frozen=True)
-class ChainOption:
-    """A site with a primitive per node. Times are sums over all calls and moves of the chain."""
+class Chain:
+    """A site with a primitive per node."""
 
     site: Site
     primitives: tuple[Primitive, ...]
-    layer_ns: tuple[int, ...]  # of each node, its own moves included
-    workspace_bytes: int
-    weights_bytes: int
-
-    @property
-    def time_ns(self) -> int:
-        """The whole chain."""
-        return sum(self.layer_ns)
 
     @property
     def name(self) -> str:
         """Unique within a graph."""
-        return f"{self.site.name}: " + ", ".join(p.name for p in self.primitives)
+        return f"{self.site.name} " + "+".join(primitive.name for primitive in self.primitives)
+
+    def token(self, layer: int) -> str:
+        """The layout name that ties node `layer` to the next one: both run in this chain or neither does."""
+        return f"{TOKEN}{layer} {self.name}"
+
+    def keys(self, layer: int) -> Iterator[tuple[CostKey, int]]:
+        """The costs of a layer's calls and moves, and how often each is paid."""
+        for shape, count in self.site.call_shapes[layer].items():
+            yield cost_key(self.primitives[layer], shape), count
+        for shape, count in self.site.move_shapes[layer].items():
+            yield cost_key(mover(), shape), count
+
+    def step_keys(self, layer: int) -> Iterator[CostKey]:
+        """The costs of a layer's calls and moves one by one, in the order of the plan."""
+        for step in self.site.plan.steps:
+            if step.layer != layer:
+                continue
+            if isinstance(step, StripCall):
+                yield cost_key(self.primitives[layer], self.site.call_shape(step))
+            else:
+                yield cost_key(mover(), move_shape(self.site.plan.shapes[layer], step))
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Rolling buffers, and the scratch of the neediest call."""
+        return self.site.workspace_bytes(
+            max(_scratch_bytes(p, self.site.call_shapes[i]) for i, p in enumerate(self.primitives))
+        )
+
+    def weights_bytes(self, layer: int) -> int:
+        """Packed weights of a layer; its calls share them."""
+        return self.primitives[layer].weights_bytes(next(iter(self.site.call_shapes[layer])))
 
 
-def find_sites(graph: Graph) -> tuple[Site, ...]:
+TOKEN = "strip:"
+"""Begins the layout names inside chains."""
+WHOLE = "whole:"
+"""Begins the layout name of a chain's input: that very layout, unconverted."""
+
+
+def _scratch_bytes(primitive: Primitive, shapes: Iterable[Shape]) -> int:
+    return max(primitive.workspace_bytes(shape) for shape in shapes)
+
+
+def find_sites(graph: Graph, threads: int = 1) -> tuple[Site, ...]:
     """Every chain worth offering, in execution order of its first node."""
     order = {node.output: number for number, node in enumerate(graph.nodes)}
     readers: dict[str, list[Node]] = {}
@@ -118,7 +166,7 @@ def find_sites(graph: Graph) -> tuple[Site, ...]:
             for nodes in (run[i : i + length] for i in range(len(run) - length + 1)):
                 # The steps of all nodes but the last hold a tensor the chain does away with.
                 if max(live[order[node.output]] for node in nodes) >= worth:
-                    found += _sites_of(graph, nodes, order, readers)
+                    found += _sites_of(graph, nodes, order, readers, threads)
     return tuple(sorted(found, key=lambda site: order[site.nodes[0].output]))
 
 
@@ -153,9 +201,11 @@ def _only_reader(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> No
 
 
 def _sites_of(
-    graph: Graph, nodes: Sequence[Node], order: dict[str, int], readers: dict[str, list[Node]]
+    graph: Graph, nodes: Sequence[Node], order: dict[str, int], readers: dict[str, list[Node]], threads: int
 ) -> Iterator[Site]:
     source, last = nodes[0].inputs[0], nodes[-1]
+    if source in graph.outputs:
+        return
     if any(node.shape is None or node.shape.n_in > 1 for node in nodes[:-1]):
         return
     producer = graph.producer(source)
@@ -175,10 +225,12 @@ def _sites_of(
         if height >= shapes[-1].oh:
             break
         plan = plan_strips(shapes, height)
+        if any(isinstance(step, StripMove) and step.row < step.rows for step in plan.steps):
+            continue  # rows would move onto themselves; higher strips do not
         kept_bytes = sum(plan.buffer_bytes(i) for i in range(len(shapes) - 1))
         if kept_bytes <= KEPT_SHARE * whole_bytes and plan.steps not in seen:
             seen.add(plan.steps)
-            yield Site(tuple(nodes), plan, in_layout, stays, _reads_before_it_writes(plan))
+            yield Site(tuple(nodes), plan, in_layout, stays, _reads_before_it_writes(plan), threads)
 
 
 def _reads_before_it_writes(plan: StripPlan) -> bool:
@@ -209,109 +261,107 @@ def _live_elems(graph: Graph) -> list[int]:
     return list(itertools.accumulate(change))[: len(graph.nodes)]
 
 
-def layer_primitives(site: Site, layer: int) -> list[Primitive]:
+def layer_primitives(site: Site, layer: int) -> tuple[Primitive, ...]:
     """Primitives that can make every call of a layer of the chain."""
-    node = site.nodes[layer]
     want = site.in_layout if layer == 0 else Layout.HWC
+    return _computing(tuple(site.call_shapes[layer]), want, site.threads)
+
+
+@cache
+def _computing(shapes: tuple[Shape, ...], want: Layout, threads: int) -> tuple[Primitive, ...]:
     found = []
+    first = shapes[0]
     for primitive in registry.all_primitives().values():
-        if primitive.op != node.op or (node.op == "conv" and primitive.family not in FAMILIES):
+        if primitive.op != first.op or (first.op == "conv" and primitive.family not in FAMILIES):
             continue
-        shapes = site.call_shapes[layer]
         if any(primitive.refusal(shape) for shape in shapes):
             continue
-        reads = canonical(primitive.in_layout, *shapes[0].input_dims(0))
-        writes = canonical(primitive.out_layout, *site.plan.shapes[layer].output_dims)
-        if reads != canonical(want, *shapes[0].input_dims(0)):
-            continue
-        if writes != canonical(Layout.HWC, *site.plan.shapes[layer].output_dims):
+        # Rows lie alike in canonically equal layouts only if that holds for each strip.
+        if any(
+            canonical(primitive.in_layout, *shape.input_dims(0)) != canonical(want, *shape.input_dims(0))
+            or canonical(primitive.out_layout, *shape.output_dims) != canonical(Layout.HWC, *shape.output_dims)
+            for shape in shapes
+        ):
             continue
         if len({primitive.weights_bytes(shape) for shape in shapes}) == 1:
-            found.append(primitive)
-    return found
+            found.append(on_threads(primitive, threads))
+    return tuple(found)
 
 
+@cache
 def cost_key(primitive: Primitive, shape: Shape) -> CostKey:
     """Strips read the weights again and again, so they come from a cache whatever the network's footprint is."""
     return CostKey(primitive.name, shape.key(), registry.source_hash(primitive.name), "l3")
 
 
+@cache
 def mover() -> Primitive:
-    """What moving rows within a rolling buffer costs: a copy of the same bytes (the bundle calls memmove)."""
+    """The primitive that moves rows to the front of a rolling buffer: a copy, of rows that do not overlap."""
     return registry.get("slice_copy_hwc_hwc_f32")
 
 
-def _move_shape(layer: Shape, step: StripMove) -> Shape:
+def move_shape(layer: Shape, step: StripMove) -> Shape:
+    """The copy that makes a move of rows of a layer's output."""
     return Shape("slice", layer.m, step.rows, layer.ow, layer.m, step.rows, layer.ow)
 
 
-def cost_keys(sites: Iterable[Site]) -> list[CostKey]:
-    """Every cost the options of the sites are made of, without repeats."""
+Offers = Callable[[Node], Collection[str]]
+"""Names of the primitives a node may run."""
+
+
+def cost_keys(sites: Iterable[Site], offers: Offers) -> list[CostKey]:
+    """Every cost the chains of the sites are made of, without repeats."""
     keys: dict[CostKey, None] = {}
     for site in sites:
-        for layer in range(len(site.nodes)):
+        for layer, node in enumerate(site.nodes):
             for primitive in layer_primitives(site, layer):
-                keys.update((cost_key(primitive, shape), None) for shape in site.call_shapes[layer])
-        keys.update((cost_key(mover(), shape), None) for shape in site.moved_shapes())
+                if primitive.name in offers(node):
+                    keys.update((cost_key(primitive, shape), None) for shape in site.call_shapes[layer])
+            keys.update((cost_key(mover(), shape), None) for shape in site.move_shapes[layer])
     return list(keys)
 
 
-def chain_options(site: Site, time_ns: Callable[[CostKey], int]) -> list[ChainOption]:
+def best_chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -> list[Chain]:
     """The choices of primitives that no other one beats in time, workspace and weights.
 
     A layer's choice costs its own time and weights, and the scratch is that of the neediest call: for every bound of
     the scratch the fastest primitive of each layer within it is best, and so is the fastest of those with the
     lightest weights.
     """
-    moves_ns = [0] * len(site.nodes)
-    for step in site.plan.steps:
-        if isinstance(step, StripMove):
-            moves_ns[step.layer] += time_ns(cost_key(mover(), _move_shape(site.plan.shapes[step.layer], step)))
     layers: list[list[tuple[int, int, int, Primitive]]] = []  # (ns, scratch bytes, weights bytes, primitive)
-    for layer in range(len(site.nodes)):
-        uses = [site.call_shape(call) for call in site.plan.calls if call.layer == layer]
+    for layer, node in enumerate(site.nodes):
+        shapes, names = site.call_shapes[layer], offers(node)
         layers.append(
             [
                 (
-                    sum(time_ns(cost_key(primitive, shape)) for shape in uses),
-                    max(primitive.workspace_bytes(shape) for shape in uses),
-                    primitive.weights_bytes(uses[0]),
+                    sum(count * time_ns(cost_key(primitive, shape)) for shape, count in shapes.items()),
+                    _scratch_bytes(primitive, shapes),
+                    primitive.weights_bytes(next(iter(shapes))),
                     primitive,
                 )
                 for primitive in layer_primitives(site, layer)
+                if primitive.name in names
             ]
         )
     if not all(layers):
         return []
-    options: dict[tuple[Primitive, ...], ChainOption] = {}
+    found: dict[tuple[Primitive, ...], tuple[int, int, int]] = {}
     for bound in sorted({scratch for layer in layers for _, scratch, _, _ in layer}):
         fitting = [[use for use in layer if use[1] <= bound] for layer in layers]
         if not all(fitting):
             continue
         for light in (False, True):
             picks = [min(layer, key=lambda use: (use[2] if light else 0, use[0], use[1])) for layer in fitting]
-            option = ChainOption(
-                site=site,
-                primitives=tuple(primitive for *_, primitive in picks),
-                layer_ns=tuple(ns + moved for (ns, *_), moved in zip(picks, moves_ns, strict=True)),
-                workspace_bytes=site.buffer_offsets[-1] + max(scratch for _, scratch, _, _ in picks),
-                weights_bytes=sum(weights for _, _, weights, _ in picks),
+            found[tuple(primitive for *_, primitive in picks)] = (
+                sum(ns for ns, *_ in picks),
+                max(scratch for _, scratch, *_ in picks),
+                sum(weights for *_, weights, _ in picks),
             )
-            options.setdefault(option.primitives, option)
-    return _undominated(list(options.values()))
-
-
-def _undominated(options: list[ChainOption]) -> list[ChainOption]:
-    def figures(option: ChainOption) -> tuple[int, int, int]:
-        return option.time_ns, option.workspace_bytes, option.weights_bytes
-
     return [
-        option
-        for option in options
+        Chain(site, primitives)
+        for primitives, figures in found.items()
         if not any(
-            figures(other) != figures(option)
-            and all(a <= b for a, b in zip(figures(other), figures(option), strict=True))
-            for other in options
+            other != figures and all(a <= b for a, b in zip(other, figures, strict=True)) for other in found.values()
         )
     ]
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from app.chains import Chain
 from kernels import registry
 from kernels.spec import Attrs, Layout, Primitive, Shape, canonical
 from kernels.split import on_threads
@@ -27,7 +28,7 @@ class OptionCall:
 
 @dataclass(frozen=True)
 class NodeOption:
-    """A way to run a node: `calls` in order, each writing the whole output.
+    """A way to run a node: `calls` in order, each writing the whole output; or `layer` of a chain.
 
     The first call takes the node's weights and bias, the last one its attributes; others do not clamp. Layouts are
     canonical for the dims they belong to, or names of slices (app.slices). `in_place` is the port whose memory the
@@ -38,10 +39,19 @@ class NodeOption:
     in_layouts: tuple[str, ...]
     out_layout: str
     in_place: int | None
+    chain: Chain | None = None
+    layer: int = 0
+
+    @property
+    def joins(self) -> bool:
+        """Whether the output is what the inputs are side by side."""
+        return not self.calls and self.chain is None
 
     @property
     def primitives(self) -> tuple[Primitive, ...]:
         """The routines called, in order."""
+        if self.chain is not None:
+            return (self.chain.primitives[self.layer],)
         return tuple(call.primitive for call in self.calls)
 
     @property
@@ -52,6 +62,8 @@ class NodeOption:
     @property
     def key(self) -> str:
         """The name this option has among those of its node, the same in every sweep."""
+        if self.chain is not None:
+            return f"{self.layer} of {self.chain.name}" + ("" if self.in_place is None else f" over {self.in_place}")
         layouts = " ".join(name for name in (*self.in_layouts, self.out_layout) if "@" in name)
         place = "" if self.in_place is None else f" over {self.in_place}"
         return self.name + place + (layouts and f" {layouts}")
@@ -59,11 +71,13 @@ class NodeOption:
     @property
     def family(self) -> str:
         """Family of the routine that does the node's work."""
-        return self.calls[0].primitive.family if self.calls else "slices"
+        return self.primitives[0].family if self.primitives else "slices"
 
     @property
     def variant(self) -> str:
         """Variant of that routine, and what is called after it."""
+        if self.chain is not None:
+            return self.primitives[0].variant
         if not self.calls:
             return ""
         first, *rest = self.calls
@@ -71,12 +85,16 @@ class NodeOption:
 
     @property
     def workspace_bytes(self) -> int:
-        """Scratch bytes: the calls run one after the other."""
+        """Scratch bytes: the calls run one after the other. A chain runs when its last node does."""
+        if self.chain is not None:
+            return self.chain.workspace_bytes if self.layer == len(self.chain.primitives) - 1 else 0
         return max((call.primitive.workspace_bytes(call.shape) for call in self.calls), default=0)
 
     @property
     def weights_bytes(self) -> int:
         """Bytes of packed weights and biases as shipped."""
+        if self.chain is not None:
+            return self.chain.weights_bytes(self.layer)
         return sum(call.primitive.weights_bytes(call.shape) for call in self.calls)
 
     def attrs_of(self, number: int, attrs: Attrs) -> Attrs:

@@ -12,6 +12,7 @@ class LayerChoice:
     """What a point does with one node. `conversion_ns` is the time of the layout changes on its inputs.
 
     `option` is app.options.NodeOption.key; `call_ns` the median of each of its routine calls (`time_ns` is their sum).
+    `strips` names the chain the node is computed in, strip by strip: "FIRST..LAST/ROWS"; "" for a node of its own.
     """
 
     node: str
@@ -32,6 +33,7 @@ class LayerChoice:
     conversion_ns: int
     option: str = ""
     call_ns: tuple[int, ...] = ()
+    strips: str = ""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             continue
         assert node.shape is not None
         option = built.options[v][selection.options[v]]
-        used = [costs[built.candidates.cost_key(call.primitive, call.shape)] for call in option.calls]
+        used = [costs[key] for key in built.candidates.call_keys(option)]
         call_ns = tuple(costs.ns(cost.key) for cost in used)
         p10_ns, p90_ns = _around(sum(call_ns), used)
         yield LayerChoice(
@@ -92,8 +92,8 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             primitive=option.name,
             family=option.family,
             variant=option.variant,
-            in_layout=option.calls[0].primitive.in_layout if option.calls else plain(option.in_layouts[0]),
-            out_layout=option.calls[0].primitive.out_layout if option.calls else plain(option.out_layout),
+            in_layout=option.primitives[0].in_layout if option.primitives else plain(option.in_layouts[0]),
+            out_layout=option.primitives[0].out_layout if option.primitives else plain(option.out_layout),
             in_place=option.in_place,
             time_ns=sum(call_ns),
             p10_ns=p10_ns,
@@ -104,6 +104,7 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             conversion_ns=0,
             option=option.key,
             call_ns=call_ns,
+            strips=option.chain.site.name if option.chain is not None else "",
         )
 
 
@@ -145,8 +146,8 @@ def _around(median_ns: int, costs: Iterable[Cost]) -> tuple[int, int]:
 
 def _used_costs(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[Cost]:
     for options, chosen in zip(built.options, selection.options, strict=True):
-        for call in options[chosen].calls if options else ():
-            yield costs[built.candidates.cost_key(call.primitive, call.shape)]
+        for key in built.candidates.call_keys(options[chosen]) if options else ():
+            yield costs[key]
 
 
 def _buffer(built: Built, placement: sp.Placement) -> PlacedBuffer:

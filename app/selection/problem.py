@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.candidates import Candidates
+from app.chains import TOKEN, WHOLE, Chain
 from app.costs import CostKey, CostTable, MissingCost
 from app.graph.ir import Node
 from app.links import Link
 from app.options import NodeOption, plain
 from app.slices import buffer_of
-from kernels.spec import Layout
+from kernels.spec import Layout, canonical
 from solver import problem as sp
 
 
@@ -59,6 +60,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
     """
     graph = candidates.graph
     served = _served_outputs(candidates)
+    strips = _strip_options(candidates)
     nodes: list[sp.Node] = []
     labels: list[str] = []
     operators: list[Node | None] = []
@@ -104,7 +106,22 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
             for name, place in candidates.slices.get(node.name, {}).items()
             if name in out_bytes and place.output is None
         }
-        usable = tuple(o for o in candidates.options[node.name] if o.in_place is None or out_bytes[o.out_layout] > 0)
+        in_strips = strips.get(node.name, ())
+        for o in in_strips:
+            # The chain's input stays where it is until the chain has run: that is what a token stands for.
+            source = graph.tensors[o.chain.site.nodes[0].inputs[0]].chw if o.chain is not None else (0, 0, 0)
+            held_bytes = 0 if o.in_place is None else Layout.HWC.bytes(*source)
+            out_bytes.setdefault(
+                o.out_layout,
+                held_bytes
+                if o.out_layout.startswith(TOKEN)
+                else 0
+                if (node.output, o.out_layout) in served
+                else candidates.out_bytes(node, o.out_layout),
+            )
+        usable = tuple(
+            o for o in (*candidates.options[node.name], *in_strips) if o.in_place is None or out_bytes[o.out_layout] > 0
+        )
         links.extend((len(nodes), link) for link in candidates.links if link.consumer == node.name)
         add(
             ("tensor", node.output),
@@ -121,7 +138,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
             src=index["tensor", link.tensor],
             dst=consumer,
             port=link.port if link.consumer is not None else 0,
-            conversions=_conversions(candidates, link, time_ns),
+            conversions=_conversions(candidates, link, strips, time_ns),
         )
         for consumer, link in links
     )
@@ -143,22 +160,59 @@ def _served_outputs(candidates: Candidates) -> Mapping[tuple[str, str], int]:
 def _option(candidates: Candidates, option: NodeOption, time_ns: Callable[[CostKey], int]) -> sp.Option:
     return sp.Option(
         name=option.name,
-        time_ns=sum(time_ns(candidates.cost_key(call.primitive, call.shape)) for call in option.calls),
+        time_ns=sum(count * time_ns(key) for key, count in candidates.costs_of(option)),
         in_layouts=option.in_layouts,
         out_layout=option.out_layout,
         workspace_bytes=option.workspace_bytes,
         weights_bytes=option.weights_bytes,
         in_place=option.in_place,
-        joins=not option.calls,
+        joins=option.joins,
     )
 
 
+def _strip_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
+    """The options of nodes inside chains. The tokens between them let a chain run as a whole or not at all."""
+    found: dict[str, list[NodeOption]] = {}
+    for chain in candidates.chains:
+        site, last = chain.site, len(chain.primitives) - 1
+        for layer, node in enumerate(site.nodes):
+            first = (f"{WHOLE}{site.in_layout}",) if layer == 0 else (chain.token(layer - 1),)
+            assert node.shape is not None
+            others = tuple(canonical(Layout.HWC, *node.shape.input_dims(port)) for port in range(1, node.shape.n_in))
+            out = canonical(Layout.HWC, *node.shape.output_dims) if layer == last else chain.token(layer)
+            # Until the last node runs, the chain holds on to its input, unless somebody else does.
+            places: tuple[int | None, ...] = (None if site.input_stays else 0,) if layer < last else (None,)
+            if layer == last and node.shape.residual and _may_overwrite(chain):
+                places = (None, 1)
+            found.setdefault(node.name, []).extend(
+                NodeOption((), (*first, *others), out, place, chain, layer) for place in places
+            )
+    return {name: tuple(options) for name, options in found.items()}
+
+
+def _may_overwrite(chain: Chain) -> bool:
+    """Whether the last node's output may take the place of its residual."""
+    nodes = chain.site.nodes
+    residual = nodes[-1].inputs[1]
+    return chain.primitives[-1].residual and (residual != nodes[0].inputs[0] or chain.site.overwrites)
+
+
 def _conversions(
-    candidates: Candidates, link: Link, time_ns: Callable[[CostKey], int]
+    candidates: Candidates,
+    link: Link,
+    strips: Mapping[str, tuple[NodeOption, ...]],
+    time_ns: Callable[[CostKey], int],
 ) -> dict[tuple[str, str], sp.Conversion]:
     found: dict[tuple[str, str], sp.Conversion] = {}
-    for have in candidates.layouts_of(link.producer):
-        for want in candidates.layouts_wanted(link):
+    haves = list(candidates.layouts_of(link.producer))
+    wants = list(candidates.layouts_wanted(link))
+    for option in strips.get(link.producer or "", ()):
+        haves += [option.out_layout] if option.out_layout not in haves else []
+    for option in strips.get(link.consumer or "", ()):
+        want = option.in_layouts[link.port]
+        wants += [want] if want not in wants else []
+    for have in haves:
+        for want in wants:
             steps = candidates.steps(link, have, want)
             if steps is None:
                 continue
@@ -191,11 +245,15 @@ def selection_of(built: Built, chosen: Mapping[str, str]) -> sp.Selection:
 def fastest_per_node(built: Built) -> sp.Selection:
     """Each node's fastest option by itself, as if layout changes were free: the greedy baseline.
 
-    Where a slice lies is a matter between nodes, so none is written or joined here.
+    Where a slice lies and which nodes make a chain are matters between nodes, so there are none here.
     """
 
     def fastest(node: sp.Node) -> int:
-        alone = [i for i, o in enumerate(node.options) if not any(map(buffer_of, (*o.in_layouts, o.out_layout)))]
+        alone = [i for i, o in enumerate(node.options) if not any(map(_is_shared, (*o.in_layouts, o.out_layout)))]
         return min(alone, key=lambda i: node.options[i].time_ns)
 
     return sp.Selection(tuple(map(fastest, built.problem.nodes)))
+
+
+def _is_shared(layout: str) -> bool:
+    return bool(buffer_of(layout)) or layout.startswith((TOKEN, WHOLE))

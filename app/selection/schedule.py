@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.candidates import list_candidates
+from app.candidates import Candidates, list_candidates
+from app.chains import Chain, layer_primitives, move_shape, mover
 from app.errors import UserError
 from app.graph.ir import Graph, Node
 from app.links import ConversionStep
@@ -14,7 +16,8 @@ from app.points import Point
 from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule
 from app.selection.problem import Built, build_problem, selection_of
 from app.slices import Slice, buffer_of
-from kernels.spec import Attrs, Layout
+from app.strips import StripMove
+from kernels.spec import F32_BYTES, Attrs, Layout
 from solver import problem as sp
 
 Place = tuple[str, str, int | None]  # kind, node, port of app.points.PlacedBuffer
@@ -86,8 +89,14 @@ class _Writer:
             return
         assert node.shape is not None
         option = self.built.options[v][self.selection.options[v]]
+        if option.chain is not None and option.layer < len(option.chain.primitives) - 1:
+            self.storage[v] = operands[0]  # the chain's input, until its last node runs
+            return
         output = self.output(v, node, option, operands)
         self.storage[v] = output
+        if option.chain is not None:
+            self.run_chain(option.chain, operands, output)
+            return
         for number, (call, time_ns) in enumerate(zip(option.calls, self.times[label].call_ns, strict=True)):
             workspace_bytes = call.primitive.workspace_bytes(call.shape)
             self.calls.append(
@@ -105,13 +114,84 @@ class _Writer:
                 )
             )
 
+    def run_chain(self, chain: Chain, operands: list[Operand], output: Operand) -> None:
+        """The calls of a chain whose whole input, and residual if any, are `operands`."""
+        site, last = chain.site, len(chain.primitives) - 1
+        base = self.arena(("workspace", site.nodes[-1].name, None), chain.workspace_bytes)
+
+        def inside(whole: Operand, skip_bytes: int, size_bytes: int) -> Operand:
+            return dataclasses.replace(whole, offset_bytes=whole.offset_bytes + skip_bytes, size_bytes=size_bytes)
+
+        def rows(whole: Operand, row: int, row_bytes: int, size_elems: int) -> Operand:
+            return inside(whole, row * row_bytes, F32_BYTES * size_elems)
+
+        def buffer(layer: int) -> Operand:
+            return inside(base, site.buffer_offsets[layer], site.plan.buffer_bytes(layer))
+
+        times = [iter(self.times[node.name].call_ns) for node in site.nodes]
+        for step in site.plan.steps:
+            node, whole_shape = site.nodes[step.layer], site.plan.shapes[step.layer]
+            row_bytes = F32_BYTES * whole_shape.m * whole_shape.ow
+            if isinstance(step, StripMove):
+                shape = move_shape(whole_shape, step)
+                kept = buffer(step.layer)
+                size_elems = step.rows * row_bytes // F32_BYTES
+                self.calls.append(
+                    Call(
+                        label=f"{node.name}, rows kept for the next strip",
+                        primitive=mover().name,
+                        shape=shape,
+                        attrs=Attrs(),
+                        inputs=(rows(kept, step.row, row_bytes, size_elems),),
+                        output=rows(kept, 0, row_bytes, size_elems),
+                        workspace=None,
+                        weights=None,
+                        bias=None,
+                        predicted_ns=next(times[step.layer]),
+                    )
+                )
+                continue
+            primitive, shape = chain.primitives[step.layer], site.call_shape(step)
+            # A row of chw is one of each plane; the others follow at the pitch of the whole image.
+            channels = 1 if step.layer == 0 and site.in_layout is Layout.CHW else shape.c
+            inputs = [
+                rows(
+                    operands[0] if step.layer == 0 else buffer(step.layer - 1),
+                    step.input_row,
+                    F32_BYTES * channels * shape.w,
+                    primitive.input_elems(shape, 0),
+                )
+            ]
+            if shape.residual:
+                inputs.append(rows(operands[1], step.output_row, row_bytes, primitive.input_elems(shape, 1)))
+            scratch_bytes = primitive.workspace_bytes(shape)
+            self.calls.append(
+                Call(
+                    label=f"{node.name}, rows {step.first} to {step.end - 1}",
+                    primitive=primitive.name,
+                    shape=shape,
+                    attrs=node.attrs,
+                    inputs=tuple(inputs),
+                    output=rows(
+                        output if step.layer == last else buffer(step.layer),
+                        step.output_row,
+                        row_bytes,
+                        primitive.output_elems(shape),
+                    ),
+                    workspace=inside(base, site.buffer_offsets[-1], scratch_bytes) if scratch_bytes else None,
+                    weights=node.weights,
+                    bias=node.bias,
+                    predicted_ns=next(times[step.layer]),
+                )
+            )
+
     def output(self, v: int, node: Node, option: NodeOption, operands: list[Operand]) -> Operand:
         """Where a node's output lies."""
         place = self.built.candidates.slices.get(node.name, {}).get(option.out_layout)
         if place is not None:
             whole = self.whole(place, node.name)
             return Operand(whole.region, whole.index, whole.offset_bytes + place.offset_bytes, place.size_bytes)
-        if not option.calls:
+        if option.joins:
             return self.wholes[buffer_of(option.in_layouts[0])]
         if option.in_place is not None:
             return operands[option.in_place]
@@ -167,8 +247,10 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
 
     Raises UserError `point-stale` when the registry no longer offers a primitive the point uses.
     """
-    built = build_problem(list_candidates(graph, threads=threads), lambda _key: 0)
+    candidates = list_candidates(graph, threads=threads)
     try:
+        candidates = dataclasses.replace(candidates, chains=tuple(_chains_of(candidates, point)))
+        built = build_problem(candidates, lambda _key: 0)
         selection = selection_of(built, {layer.node: layer.option for layer in point.layers})
     except KeyError as error:
         raise UserError(
@@ -188,6 +270,20 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
         copies=tuple(writer.copies),
         threads=threads,
     )
+
+
+def _chains_of(candidates: Candidates, point: Point) -> Iterator[Chain]:
+    """The chains a point runs; KeyError when a site or a primitive of it is no longer offered."""
+    chosen = {layer.node: layer for layer in point.layers}
+    sites = {site.name: site for site in candidates.sites}
+    for name in dict.fromkeys(layer.strips for layer in point.layers if layer.strips):
+        if name not in sites:
+            raise KeyError(f"chain {name}")
+        site, primitives = sites[name], []
+        for layer, node in enumerate(site.nodes):
+            offered = {p.name: p for p in layer_primitives(site, layer)}
+            primitives.append(offered[chosen[node.name].primitive])
+        yield Chain(site, tuple(primitives))
 
 
 def _conversion_call(step: ConversionStep, source: Operand, target: Operand, label: str, time_ns: int) -> Call:
