@@ -66,14 +66,13 @@ class Candidates:
     def costs_of(self, option: NodeOption) -> Iterator[tuple[CostKey, int]]:
         """The costs an option is made of, and how often each is paid."""
         if option.chain is not None:
-            yield from option.chain.keys(option.layer)
+            for layer in range(len(option.chain.primitives)):
+                yield from option.chain.keys(layer)
         for call in option.calls:
             yield self.cost_key(call.primitive, call.shape), 1
 
     def call_keys(self, option: NodeOption) -> list[CostKey]:
-        """The cost of each call of an option, in order; those of a chain are the node's own."""
-        if option.chain is not None:
-            return list(option.chain.step_keys(option.layer))
+        """The cost of each call of an option that is none of a chain, in order."""
         return [self.cost_key(call.primitive, call.shape) for call in option.calls]
 
     def cost_keys(self) -> list[CostKey]:

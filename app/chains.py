@@ -57,6 +57,10 @@ class Site:
         """First and last node and the height; unique within a graph."""
         return f"{self.nodes[0].name}..{self.nodes[-1].name}/{self.plan.height}"
 
+    def token(self, layer: int) -> str:
+        """The layout name that ties node `layer` to the next one: both run in a chain of this site or neither does."""
+        return f"{TOKEN}{layer} {self.name}"
+
     @cached_property
     def buffer_offsets(self) -> tuple[int, ...]:
         """Byte offsets of the rolling buffers in the workspace, and where the calls' scratch begins."""
@@ -107,10 +111,6 @@ class Chain:
         """Unique within a graph."""
         return f"{self.site.name} " + "+".join(primitive.name for primitive in self.primitives)
 
-    def token(self, layer: int) -> str:
-        """The layout name that ties node `layer` to the next one: both run in this chain or neither does."""
-        return f"{TOKEN}{layer} {self.name}"
-
     def keys(self, layer: int) -> Iterator[tuple[CostKey, int]]:
         """The costs of a layer's calls and moves, and how often each is paid."""
         for shape, count in self.site.call_shapes[layer].items():
@@ -135,7 +135,12 @@ class Chain:
             max(_scratch_bytes(p, self.site.call_shapes[i]) for i, p in enumerate(self.primitives))
         )
 
-    def weights_bytes(self, layer: int) -> int:
+    @property
+    def weights_bytes(self) -> int:
+        """Packed weights of all layers."""
+        return sum(self.layer_weights_bytes(layer) for layer in range(len(self.primitives)))
+
+    def layer_weights_bytes(self, layer: int) -> int:
         """Packed weights of a layer; its calls share them."""
         return self.primitives[layer].weights_bytes(next(iter(self.site.call_shapes[layer])))
 

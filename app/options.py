@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from app.chains import Chain
+from app.chains import Chain, Site
 from kernels import registry
 from kernels.spec import Attrs, Layout, Primitive, Shape, canonical
 from kernels.split import on_threads
@@ -28,7 +28,9 @@ class OptionCall:
 
 @dataclass(frozen=True)
 class NodeOption:
-    """A way to run a node: `calls` in order, each writing the whole output; or `layer` of a chain.
+    """A way to run a node: `calls` in order, each writing the whole output; or to run it in a chain.
+
+    Inside a chain, `site` says where; only the last node's option has the `chain` that is run, all its layers at once.
 
     The first call takes the node's weights and bias, the last one its attributes; others do not clamp. Layouts are
     canonical for the dims they belong to, or names of slices (app.slices). `in_place` is the port whose memory the
@@ -39,31 +41,33 @@ class NodeOption:
     in_layouts: tuple[str, ...]
     out_layout: str
     in_place: int | None
+    site: Site | None = None
     chain: Chain | None = None
-    layer: int = 0
 
     @property
     def joins(self) -> bool:
         """Whether the output is what the inputs are side by side."""
-        return not self.calls and self.chain is None
+        return not self.calls and self.site is None
 
     @property
     def primitives(self) -> tuple[Primitive, ...]:
-        """The routines called, in order."""
+        """The routines called, in order; for the last node of a chain those of its layers."""
         if self.chain is not None:
-            return (self.chain.primitives[self.layer],)
+            return self.chain.primitives
         return tuple(call.primitive for call in self.calls)
 
     @property
     def name(self) -> str:
         """The routines called, joined by "+"."""
+        if self.site is not None and self.chain is None:
+            return f"in {self.site.name}"
         return "+".join(primitive.name for primitive in self.primitives) or f"concat_by_slices_{plain(self.out_layout)}"
 
     @property
     def key(self) -> str:
         """The name this option has among those of its node, the same in every sweep."""
-        if self.chain is not None:
-            return f"{self.layer} of {self.chain.name}" + ("" if self.in_place is None else f" over {self.in_place}")
+        if self.site is not None:
+            return f"{self.name} in {self.site.name}" + ("" if self.in_place is None else f" over {self.in_place}")
         layouts = " ".join(name for name in (*self.in_layouts, self.out_layout) if "@" in name)
         place = "" if self.in_place is None else f" over {self.in_place}"
         return self.name + place + (layouts and f" {layouts}")
@@ -71,13 +75,11 @@ class NodeOption:
     @property
     def family(self) -> str:
         """Family of the routine that does the node's work."""
-        return self.primitives[0].family if self.primitives else "slices"
+        return self.primitives[0].family if self.primitives else "strips" if self.site is not None else "slices"
 
     @property
     def variant(self) -> str:
         """Variant of that routine, and what is called after it."""
-        if self.chain is not None:
-            return self.primitives[0].variant
         if not self.calls:
             return ""
         first, *rest = self.calls
@@ -87,14 +89,14 @@ class NodeOption:
     def workspace_bytes(self) -> int:
         """Scratch bytes: the calls run one after the other. A chain runs when its last node does."""
         if self.chain is not None:
-            return self.chain.workspace_bytes if self.layer == len(self.chain.primitives) - 1 else 0
+            return self.chain.workspace_bytes
         return max((call.primitive.workspace_bytes(call.shape) for call in self.calls), default=0)
 
     @property
     def weights_bytes(self) -> int:
         """Bytes of packed weights and biases as shipped."""
         if self.chain is not None:
-            return self.chain.weights_bytes(self.layer)
+            return self.chain.weights_bytes
         return sum(call.primitive.weights_bytes(call.shape) for call in self.calls)
 
     def attrs_of(self, number: int, attrs: Attrs) -> Attrs:

@@ -77,34 +77,43 @@ def point_id(layers: tuple[LayerChoice, ...]) -> str:
 
 
 def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[LayerChoice]:
-    for v, node in enumerate(built.operators):
-        if node is None:
+    chosen = [options[i] if options else None for options, i in zip(built.options, selection.options, strict=True)]
+    chains = {option.site: option.chain for option in chosen if option is not None and option.chain is not None}
+    for node, option in zip(built.operators, chosen, strict=True):
+        if node is None or option is None:
             continue
         assert node.shape is not None
-        option = built.options[v][selection.options[v]]
-        used = [costs[key] for key in built.candidates.call_keys(option)]
-        call_ns = tuple(costs.ns(cost.key) for cost in used)
+        weights_bytes = option.weights_bytes
+        if option.site is None:
+            keys, primitives = built.candidates.call_keys(option), option.primitives
+        else:
+            chain = chains[option.site]
+            layer = option.site.nodes.index(node)
+            keys, primitives = list(chain.step_keys(layer)), (chain.primitives[layer],)
+            weights_bytes = chain.layer_weights_bytes(layer)
+        used = [costs[key] for key in keys]
+        call_ns = tuple(costs.ns(key) for key in keys)
         p10_ns, p90_ns = _around(sum(call_ns), used)
         yield LayerChoice(
             node=node.name,
             op=node.op,
             shape=node.shape.key(),
-            primitive=option.name,
-            family=option.family,
-            variant=option.variant,
-            in_layout=option.primitives[0].in_layout if option.primitives else plain(option.in_layouts[0]),
-            out_layout=option.primitives[0].out_layout if option.primitives else plain(option.out_layout),
+            primitive=option.name if option.site is None else primitives[0].name,
+            family=primitives[0].family if primitives else option.family,
+            variant=option.variant if option.site is None else primitives[0].variant,
+            in_layout=primitives[0].in_layout if primitives else plain(option.in_layouts[0]),
+            out_layout=primitives[0].out_layout if primitives else plain(option.out_layout),
             in_place=option.in_place,
             time_ns=sum(call_ns),
             p10_ns=p10_ns,
             p90_ns=p90_ns,
             workspace_bytes=option.workspace_bytes,
-            weights_bytes=option.weights_bytes,
+            weights_bytes=weights_bytes,
             conversions=(),
             conversion_ns=0,
             option=option.key,
             call_ns=call_ns,
-            strips=option.chain.site.name if option.chain is not None else "",
+            strips=option.site.name if option.site is not None else "",
         )
 
 
@@ -146,8 +155,8 @@ def _around(median_ns: int, costs: Iterable[Cost]) -> tuple[int, int]:
 
 def _used_costs(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[Cost]:
     for options, chosen in zip(built.options, selection.options, strict=True):
-        for key in built.candidates.call_keys(options[chosen]) if options else ():
-            yield costs[key]
+        for key, count in built.candidates.costs_of(options[chosen]) if options else ():
+            yield from [costs[key]] * count
 
 
 def _buffer(built: Built, placement: sp.Placement) -> PlacedBuffer:

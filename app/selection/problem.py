@@ -109,7 +109,8 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
         in_strips = strips.get(node.name, ())
         for o in in_strips:
             # The chain's input stays where it is until the chain has run: that is what a token stands for.
-            source = graph.tensors[o.chain.site.nodes[0].inputs[0]].chw if o.chain is not None else (0, 0, 0)
+            assert o.site is not None
+            source = graph.tensors[o.site.nodes[0].inputs[0]].chw
             held_bytes = 0 if o.in_place is None else Layout.HWC.bytes(*source)
             out_bytes.setdefault(
                 o.out_layout,
@@ -173,19 +174,21 @@ def _option(candidates: Candidates, option: NodeOption, time_ns: Callable[[CostK
 def _strip_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
     """The options of nodes inside chains. The tokens between them let a chain run as a whole or not at all."""
     found: dict[str, list[NodeOption]] = {}
-    for chain in candidates.chains:
-        site, last = chain.site, len(chain.primitives) - 1
-        for layer, node in enumerate(site.nodes):
-            first = (f"{WHOLE}{site.in_layout}",) if layer == 0 else (chain.token(layer - 1),)
-            assert node.shape is not None
-            others = tuple(canonical(Layout.HWC, *node.shape.input_dims(port)) for port in range(1, node.shape.n_in))
-            out = canonical(Layout.HWC, *node.shape.output_dims) if layer == last else chain.token(layer)
+    for site in dict.fromkeys(chain.site for chain in candidates.chains):
+        reads = f"{WHOLE}{site.in_layout}"
+        for layer, node in enumerate(site.nodes[:-1]):
             # Until the last node runs, the chain holds on to its input, unless somebody else does.
-            places: tuple[int | None, ...] = (None if site.input_stays else 0,) if layer < last else (None,)
-            if layer == last and node.shape.residual and _may_overwrite(chain):
-                places = (None, 1)
-            found.setdefault(node.name, []).extend(
-                NodeOption((), (*first, *others), out, place, chain, layer) for place in places
+            held = None if site.input_stays else 0
+            found.setdefault(node.name, []).append(NodeOption((), (reads,), site.token(layer), held, site))
+            reads = site.token(layer)
+    for chain in candidates.chains:
+        site, last = chain.site, chain.site.nodes[-1]
+        assert last.shape is not None
+        layouts = [canonical(Layout.HWC, *last.shape.input_dims(port)) for port in range(1, last.shape.n_in)]
+        out = canonical(Layout.HWC, *last.shape.output_dims)
+        for place in (None, 1) if last.shape.residual and _may_overwrite(chain) else (None,):
+            found.setdefault(last.name, []).append(
+                NodeOption((), (site.token(len(site.nodes) - 2), *layouts), out, place, site, chain)
             )
     return {name: tuple(options) for name, options in found.items()}
 

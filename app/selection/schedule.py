@@ -89,7 +89,7 @@ class _Writer:
             return
         assert node.shape is not None
         option = self.built.options[v][self.selection.options[v]]
-        if option.chain is not None and option.layer < len(option.chain.primitives) - 1:
+        if option.site is not None and option.chain is None:
             self.storage[v] = operands[0]  # the chain's input, until its last node runs
             return
         output = self.output(v, node, option, operands)
