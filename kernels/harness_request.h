@@ -249,6 +249,30 @@ static void parse_request(struct request *r, char *words)
     }
 }
 
+/* Each thread on a processor of its own, if this process has been given as many: what a scheduler does with threads
+ * that spin, but from the first call on and whatever else runs. */
+static void pin(struct ts_pool *pool)
+{
+#ifdef __linux__
+    static cpu_set_t given; /* before the caller itself was pinned */
+    if (CPU_COUNT(&given) == 0 && sched_getaffinity(0, sizeof given, &given) != 0)
+        return;
+    if (CPU_COUNT(&given) <= pool->workers)
+        return;
+    int cpu = CPU_SETSIZE;
+    for (int32_t i = -1; i < pool->workers; i++) {
+        cpu_set_t one;
+        while (!CPU_ISSET(--cpu, &given)) {
+        }
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        pthread_setaffinity_np(i < 0 ? pthread_self() : pool->worker[i].thread, sizeof one, &one);
+    }
+#else
+    (void)pool;
+#endif
+}
+
 /* The threads of shared calls, started when a request first needs that many. */
 static struct ts_pool *threads_of(int32_t parts)
 {
@@ -258,6 +282,7 @@ static struct ts_pool *threads_of(int32_t parts)
             ts_pool_close(&pool);
         if (ts_pool_open(&pool, parts) != 0)
             fail("cannot start", "threads");
+        pin(&pool);
     }
     return &pool;
 }

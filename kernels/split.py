@@ -28,9 +28,13 @@ _BY_CHANNEL = _POOLS | _CONSTANTS | BINARY_OPS | UNARY_OPS | {"scale", "prelu"}
 _BY_ROW = _BY_CHANNEL | {"conv", "lrn", "upsample", "convert"}
 _HWC_CHANNELS = 16  # a channel range of pixels begins at a whole vector
 
-# How much faster one kind of split must promise to be than another that repeats less work.
+# What speaks against a kind of split, from measurements of both (docs/decisions/014-threads.md).
+_WEIGHTS_PIXELS = 8
+"""Every range of rows reads all weights, which costs as much as computing so many pixels or tiles with them."""
 _REPEATS_STAGE = 0.8
 """A convolution with a workspace (transformed tiles, patches) repeats what it puts there for every range of outputs."""
+_READS_ALL = 0.95
+"""Every range of outputs reads the whole input, a part of which the other threads have in their caches."""
 
 
 @dataclass(frozen=True)
@@ -102,15 +106,15 @@ def _promise(primitive: Primitive, s: Shape, parts: tuple[Part, ...]) -> float:
     """How many times faster than alone the slowest of the parts promises to be; 0 for no parts."""
     if len(parts) < 2:
         return 0.0
-    by_rows = parts[0].shape.m == s.m
-    share = max(_units(primitive, s, part.shape, by_rows=by_rows) for part in parts)
-    repeats = not by_rows and s.op == "conv" and primitive.workspace_elems(s) > 0
-    return (_REPEATS_STAGE if repeats else 1.0) * _units(primitive, s, s, by_rows=by_rows) / share
-
-
-def _units(primitive: Primitive, s: Shape, part: Shape, *, by_rows: bool) -> float:
-    """Work of a part in rows of tiles, or in outputs, of the call."""
-    return -(-part.oh // primitive.row_grain) if by_rows else part.m / s.m
+    grain = primitive.row_grain
+    if parts[0].shape.m == s.m:  # rows
+        rows, columns = -(-s.oh // grain), -(-s.ow // grain)
+        weights = _WEIGHTS_PIXELS / (rows * columns) if s.op == "conv" else 0.0
+        return (1 + weights) / (max(-(-part.shape.oh // grain) for part in parts) / rows + weights)
+    repeats = 1.0
+    if s.op == "conv" and s.group == 1:
+        repeats = _REPEATS_STAGE if primitive.workspace_elems(s) else _READS_ALL
+    return repeats * s.m / max(part.shape.m for part in parts)
 
 
 def _with_workspaces(primitive: Primitive, parts: tuple[Part, ...]) -> tuple[Part, ...]:
