@@ -5,17 +5,22 @@ from __future__ import annotations
 from kernels.conv.panels import conv_packing
 from kernels.spec import AS_IS, Layout, Primitive, Shape
 
-CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
+CHW, HWC, CHW8C, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW8C, Layout.CHW16C
 TILE_HEADERS = tuple(f"include/{name}.h" for name in ("ts", "ts_direct", "ts_tile", "ts_vec", "ts_window"))
 
 TILES = ((1, 6), (2, 7), (2, 12), (3, 8), (4, 6))
 """(blocks of 16 output channels, output pixels) per register tile: the ones that won layers in the design study."""
 
-_SAME = ((CHW, HWC), (CHW, CHW16C), (HWC, HWC), (CHW16C, CHW16C))
+TILES_OF_EIGHTS = ((2, 12), (4, 6))
+"""Tiles that also read and write `chw8c`: one wide in pixels for few channels, one that fits the registers of AVX."""
+
+_PAIRS = ((CHW, HWC), (CHW, CHW16C), (HWC, HWC), (CHW16C, CHW16C))
+_EIGHTS = ((CHW, CHW8C), (HWC, CHW8C), (CHW8C, CHW8C))
 _CROSSING = ((HWC, CHW16C), (CHW16C, HWC))
 
 
 def _tiled(widest: int, pixels: int) -> tuple[Primitive, ...]:
+    tile = (widest, pixels)
     return tuple(
         Primitive(
             "conv",
@@ -26,9 +31,11 @@ def _tiled(widest: int, pixels: int) -> tuple[Primitive, ...]:
             cite="Georganas et al. 2018, Anatomy of high-performance deep learning convolutions; Dukhan 2019",
             variant=f"b{widest}p{pixels}",
             packing=conv_packing(widest),
+            residual=True,
+            pitched=True,
             headers=TILE_HEADERS,
         )
-        for i, o in (_SAME + _CROSSING if (widest, pixels) == (3, 8) else _SAME)
+        for i, o in _PAIRS + (_CROSSING if tile == (3, 8) else ()) + (_EIGHTS if tile in TILES_OF_EIGHTS else ())
     )
 
 

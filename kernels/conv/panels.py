@@ -12,6 +12,7 @@ import numpy as np
 from kernels.spec import Array, Packing, Shape
 
 BLOCK = 16
+HALF_BLOCK = 8
 
 
 def blocks(channels: int) -> int:
@@ -40,15 +41,34 @@ def pack_panels(rows: Array, widest: int) -> Array:
     return np.ascontiguousarray(np.concatenate(panels))
 
 
+def conv_lanes(channels: int, widest: int) -> list[int]:
+    """Lanes of each panel of a direct convolution: whole blocks as `panel_blocks` shares them, then the channels that
+    half a block holds, in the last panel if that is one block of `widest` > 1, else in a panel of 8."""
+    eighths = -(-channels // HALF_BLOCK)
+    lanes = [BLOCK * n for n in panel_blocks(eighths // 2, widest)] if eighths > 1 else []
+    if eighths % 2:
+        if lanes and lanes[-1] == BLOCK and widest > 1:
+            lanes[-1] += HALF_BLOCK
+        else:
+            lanes.append(HALF_BLOCK)
+    return lanes
+
+
 def conv_packing(widest: int) -> Packing:
-    """[m][c/group][kh][kw] to [group][panel][kh][kw][c/group][16 * blocks]."""
+    """[m][c/group][kh][kw] to [group][panel][kh][kw][c/group][lanes of the panel], missing channels zero."""
 
     def elems(s: Shape) -> int:
-        return s.group * blocks(s.m // s.group) * BLOCK * (s.c // s.group) * s.kh * s.kw
+        return s.group * sum(conv_lanes(s.m // s.group, widest)) * (s.c // s.group) * s.kh * s.kw
 
     def pack(s: Shape, weights: Array) -> Array:
         mg = s.m // s.group
-        taps_first = weights.reshape(s.group, mg, s.c // s.group, s.kh * s.kw).transpose(0, 3, 2, 1)
-        return np.concatenate([pack_panels(g.reshape(-1, mg), widest) for g in taps_first])
+        lanes = conv_lanes(mg, widest)
+        rows = np.zeros((s.group, s.kh * s.kw, s.c // s.group, sum(lanes)), np.float32)
+        rows[..., :mg] = weights.reshape(s.group, mg, s.c // s.group, s.kh * s.kw).transpose(0, 3, 2, 1)
+        panels = list(itertools.pairwise(itertools.accumulate(lanes, initial=0)))
+        return np.concatenate([group[..., a:b].reshape(-1) for group in rows for a, b in panels])
 
-    return Packing(elems, pack, lambda s: panel_cuts(s.m, widest))
+    def cuts(s: Shape) -> list[int]:
+        return list(itertools.accumulate(conv_lanes(s.m, widest), initial=0))[:-1]
+
+    return Packing(elems, pack, cuts)

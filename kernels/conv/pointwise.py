@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kernels.conv.direct import PLANAR_HEADERS, TILE_HEADERS, TILES
+from kernels.conv.direct import PLANAR_HEADERS, TILE_HEADERS, TILES, TILES_OF_EIGHTS
 from kernels.conv.panels import conv_packing
 from kernels.spec import AS_IS, Layout, Primitive, Shape
 
-CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
+CHW, HWC, CHW8C, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW8C, Layout.CHW16C
 
 
 def refuses(s: Shape) -> str | None:
@@ -36,10 +36,12 @@ _TILED = tuple(
         variant=f"b{widest}p{pixels}",
         refuses=refuses,
         packing=conv_packing(widest),
+        residual=True,
+        pitched=True,
         headers=TILE_HEADERS,
     )
     for widest, pixels in TILES
-    for layout in (HWC, CHW16C)
+    for layout in ((HWC, CHW8C, CHW16C) if (widest, pixels) in TILES_OF_EIGHTS else (HWC, CHW16C))
 )
 
 PRIMITIVES = (

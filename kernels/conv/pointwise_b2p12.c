@@ -9,3 +9,4 @@
 
 TS_DIRECT(conv_pointwise_b2p12_hwc_hwc_f32, TS_HWC, TS_HWC)
 TS_DIRECT(conv_pointwise_b2p12_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C)
+TS_DIRECT(conv_pointwise_b2p12_chw8c_chw8c_f32, TS_CHW8C, TS_CHW8C)

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * The one micro-kernel: a register tile of mr pixels x nv vectors of output channels.
+ * The one micro-kernel: a register tile of mr pixels x vectors of output channels.
  *
- *   acc[pixel][channel] = bias[channel] + sum over taps, input channels of  x[pixel, tap, c] * weights[tap][c][channel]
+ *   acc[pixel][channel] = bias[channel] + residual[pixel][channel]
+ *                         + sum over taps, input channels of  x[pixel, tap, c] * weights[tap][c][channel]
  *
- * Weights are streamed once per tile, inputs are broadcast in place through one pointer per pixel. Pixels outside
- * the image point at a block of zeros, so no padded copy of the input exists. Direct and pointwise convolution and
- * the products of Winograd are this kernel with other constants.
+ * Weights are streamed once per tile, inputs are broadcast in place through one pointer per pixel, so no padded copy
+ * of the input exists. Taps outside the image are left out where they are the same for all pixels of the tile;
+ * otherwise a pixel outside points at a block of zeros. Direct and pointwise convolution and the products of Winograd
+ * are this kernel with other constants.
  *
  * Accumulators are named, not an array, because arrays stay in memory whenever a compiler declines to unroll.
- * nv, mr and mode are literals at every call of the always-inlined body: what they exclude is never compiled.
+ * nv, half, mr and mode are literals at every call of the always-inlined body: what they exclude is never compiled.
  */
 #ifndef TS_TILE_H
 #define TS_TILE_H
 
 #include "ts_vec.h"
 
-#define TS_BLOCK 16 /* output channels per packed block, on every target */
+#define TS_BLOCK 16     /* output channels per packed block, on every target */
+#define TS_HALF_BLOCK 8 /* of the last block of a conv, if that is enough */
 #define TS_TILE_PIXELS_MAX 12
-#define TS_RUN 32        /* channels per run of a pixel outside the image */
+#define TS_RUN 32        /* zeros that a pixel outside the image points at */
 #define TS_STEPS_MAX 384 /* 11 x 11 taps of 3 channels fit */
 
 /* Vectors of one tile of mr pixels: with mr accumulators each, the weights and a broadcast they fill the registers
@@ -33,9 +36,10 @@
 
 enum { TS_PRODUCT = -1, TS_ONE_TAP = 0, TS_ALL_TAPS = 1 };
 
-/* What stays the same from tile to tile of one group of one call. All strides in floats. */
+/* What stays the same from tile to tile of one panel. All strides in floats. TS_PRODUCT reads x, x_channel, x_next,
+ * x_block, x_first, channels and y_block only. */
 struct ts_tile_conv {
-    const float *x;      /* pixel (0, 0) of the block that holds the group's first channel */
+    const float *x;      /* pixel 0 of the tile, in the block that holds the group's first channel */
     ptrdiff_t x_pixel;   /* to the next pixel of a row */
     ptrdiff_t x_row;     /* to the next row */
     ptrdiff_t x_channel; /* to the next channel of a block */
@@ -45,92 +49,107 @@ struct ts_tile_conv {
     int32_t channels;    /* input channels to sum over */
     int32_t h, w, kh, kw, dilation_h, dilation_w;
     ptrdiff_t y_pixel; /* to the next output pixel, rows included */
-    ptrdiff_t y_block; /* to the next 16 output channels */
+    ptrdiff_t y_block; /* to the next y_lanes output channels */
+    int32_t y_lanes;   /* channels per block of y: 8 or 16; 16 where all channels are neighbours in memory */
     int32_t y_fill;    /* 1: channels past the last are stored as zero, 0: they are not stored */
-    int32_t y_scatter; /* 1: the group does not start on a block of y; y is pixel (0, 0) of channel 0 */
+    int32_t y_scatter; /* 1: the group does not start on a block of y; y is pixel 0 of channel 0 */
     int32_t y_first;   /* y_scatter: the output channel a panel starts with */
+    const float *y_start, *residual; /* element y - y_start of the residual belongs to y; NULL for none */
     float lo, hi;
     int32_t steps; /* few channels: entries of the table that replaces the loops over taps and channels; else 0 */
-    int32_t step_at[TS_STEPS_MAX];                      /* tap and channel as an offset into x */
-    int16_t step_y[TS_STEPS_MAX], step_x[TS_STEPS_MAX]; /* rows and columns from the window's corner */
+    int32_t step_at[TS_STEPS_MAX]; /* tap and channel as an offset into x */
 };
 
-/* The pixels of one tile: pixel k reads x + at[k] + tap, its window's corner is at (iy[k], ix[k]) of the image, it is
- * stored to[k] floats after the first pixel of y. */
+/* The pixels of one tile, as they differ from its pixel 0: pixel k reads x + at[k] + tap, the corner of its window is
+ * dy[k] rows and dx[k] columns away, it is stored to[k] floats after pixel 0. */
 struct ts_tile_pixels {
     ptrdiff_t at[TS_TILE_PIXELS_MAX], to[TS_TILE_PIXELS_MAX];
-    int32_t iy[TS_TILE_PIXELS_MAX], ix[TS_TILE_PIXELS_MAX];
+    int32_t dy[TS_TILE_PIXELS_MAX], dx[TS_TILE_PIXELS_MAX];
+    int32_t iy, ix; /* corner of pixel 0's window in the image */
     int32_t count;  /* pixels to store; the others repeat the last one */
-    int32_t inside; /* every tap of every pixel lies in the image */
+    int32_t inside; /* 1: of every pixel the taps [top, bottom) x [left, right) lie in the image, and no others.
+                       0: some pixel lacks some tap, and x_channel is 1 */
+    int32_t top, bottom, left, right;
 };
 
 static const float ts_zeros[TS_RUN] = {0};
 
-/* Stores what a whole-tile store may not: part of the pixels, part of the channels, or channels across blocks. */
-TS_ONCE void ts_tile_store_part(const struct ts_tile_conv *t, const struct ts_tile_pixels *px, const float *lanes,
-                                int32_t nv, int32_t first, int32_t channels, float *y)
+/* Where lane `lane` of a panel is stored. */
+TS_INLINE ptrdiff_t ts_tile_lane(const struct ts_tile_conv *t, int32_t lane)
 {
-    for (int32_t k = 0; k < px->count; k++, lanes += nv * TS_VL) {
+    return t->y_lanes == TS_BLOCK ? lane / TS_BLOCK * t->y_block + lane % TS_BLOCK
+                                  : lane / TS_HALF_BLOCK * t->y_block + lane % TS_HALF_BLOCK;
+}
+
+/* Stores what a whole-tile store may not: part of the pixels, part of the channels, or channels across blocks.
+ * lanes: `width` sums per pixel, of which `channels` exist, without residual; the first is lane `first` of the panel.
+ */
+TS_ONCE void ts_tile_store_part(const struct ts_tile_conv *t, const struct ts_tile_pixels *px, const float *lanes,
+                                int32_t width, int32_t first, int32_t channels, float *y)
+{
+    enum { PIECE = TS_HALF_VL < TS_HALF_BLOCK ? TS_HALF_VL : TS_HALF_BLOCK }; /* never across blocks */
+    const ts_half lo = ts_splat_half(t->lo), hi = ts_splat_half(t->hi);
+    for (int32_t k = 0; k < px->count; k++, lanes += width) {
         float *pixel = y + px->to[k];
+        const float *residual = t->residual ? t->residual + (pixel - t->y_start) : NULL;
         if (t->y_scatter) {
-            for (int32_t j = 0; j < nv * TS_VL && j < channels; j++) {
-                int32_t m = t->y_first + first + j;
-                pixel[m / TS_BLOCK * t->y_block + m % TS_BLOCK] = lanes[j];
+            for (int32_t j = 0; j < width && j < channels; j++) {
+                const ptrdiff_t at = ts_tile_lane(t, t->y_first + first + j);
+                pixel[at] = ts_clamp(residual ? lanes[j] + residual[at] : lanes[j], t->lo, t->hi);
             }
             continue;
         }
-        for (int32_t v = 0; v < nv; v++) {
-            int32_t lane = first + v * TS_VL, left = channels - v * TS_VL;
-            float *to = pixel + lane / TS_BLOCK * t->y_block + lane % TS_BLOCK;
-            if (left >= TS_VL) {
-                ts_store(to, ts_load(lanes + v * TS_VL));
+        for (int32_t j = 0; j < width; j += PIECE) {
+            const ptrdiff_t at = ts_tile_lane(t, first + j);
+            const int32_t left = channels - j;
+            if (left >= PIECE) {
+                ts_half sum = ts_load_half(lanes + j);
+                if (residual)
+                    sum = sum + ts_load_half(residual + at);
+                ts_store_half(pixel + at, ts_clamp_half(sum, lo, hi));
                 continue;
             }
+            float piece[PIECE] = {0};
+            for (int32_t i = 0; i < left; i++)
+                piece[i] = ts_clamp(residual ? lanes[j + i] + residual[at + i] : lanes[j + i], t->lo, t->hi);
             if (t->y_fill)
-                ts_store(to, ts_zero());
-            if (left > 0)
-                ts_store_part(to, ts_load(lanes + v * TS_VL), left);
+                ts_store_half(pixel + at, ts_load_half(piece));
+            else if (left > 0)
+                ts_copy_few(pixel + at, piece, left & (PIECE - 1));
         }
     }
 }
 
-/* Where each pixel's next `run` inputs lie, one after the other, when some pixel is outside the image at some tap:
- * in x or among the zeros if channels are neighbours in memory, else gathered into the patch.
- * table: inputs step .. step + run - 1 of the table; otherwise channels from `base` at tap (down, right). */
-TS_INLINE void ts_tile_border(int32_t mr, int table, const struct ts_tile_conv *t, const struct ts_tile_pixels *px,
-                              const float *base, ptrdiff_t tap, int32_t down, int32_t right, int32_t step, int32_t run,
-                              float *patch, const float **at)
+/* Zeros in the second half of the block whose first half ends at lane `lane` of the panel. */
+TS_ONCE void ts_tile_fill(const struct ts_tile_conv *t, const struct ts_tile_pixels *px, int32_t lane, float *y)
 {
+    y += ts_tile_lane(t, lane);
+    for (int32_t k = 0; k < px->count; k++)
+        for (int32_t j = 0; j < TS_HALF_BLOCK; j += TS_HALF_VL)
+            ts_store_half(y + px->to[k] + j, ts_splat_half(0.0f));
+}
+
+/* Where pixel k reads the channels from `base` at tap (down, right): x or zeros. Returns how many pixels have it. */
+TS_INLINE int32_t ts_tile_border(int32_t mr, const struct ts_tile_conv *t, const struct ts_tile_pixels *px,
+                                 const float *base, ptrdiff_t tap, int32_t down, int32_t right, const float **at)
+{
+    int32_t inside = 0;
     TS_OPAQUE(mr); /* the border is rare: one loop, not a copy per pixel */
     TS_PLAIN_LOOP
     for (int32_t k = 0; k < mr; k++) {
-        if (!table) {
-            const int in =
-                ((uint32_t)(px->iy[k] + down) < (uint32_t)t->h) & ((uint32_t)(px->ix[k] + right) < (uint32_t)t->w);
-            at[k] = in ? base + (px->at[k] + tap) : ts_zeros;
-            if (t->x_channel == 1)
-                continue;
-            const ptrdiff_t from = in ? t->x_channel : 0;
-            TS_PLAIN_LOOP
-            for (int32_t i = 0; i < run; i++)
-                patch[k * TS_RUN + i] = at[k][i * from];
-        } else {
-            TS_PLAIN_LOOP
-            for (int32_t i = 0; i < run; i++) {
-                const int in = ((uint32_t)(px->iy[k] + t->step_y[step + i]) < (uint32_t)t->h) &
-                               ((uint32_t)(px->ix[k] + t->step_x[step + i]) < (uint32_t)t->w);
-                patch[k * TS_RUN + i] = *(in ? base + (px->at[k] + t->step_at[step + i]) : ts_zeros);
-            }
-        }
-        at[k] = patch + k * TS_RUN;
+        const int in = ((uint32_t)(px->iy + px->dy[k] + down) < (uint32_t)t->h) &
+                       ((uint32_t)(px->ix + px->dx[k] + right) < (uint32_t)t->w);
+        at[k] = in ? base + (px->at[k] + tap) : ts_zeros;
+        inside += in;
     }
+    return inside;
 }
 
-/* bias[first], bias[first + 1] ... below `channels`, zero where there are none. */
-TS_ONCE void ts_tile_bias_part(const float *bias, int32_t first, int32_t channels, float *lanes)
+/* bias[0], bias[1] ... below `channels`, zero where there are none. */
+TS_ONCE void ts_tile_bias_part(const float *bias, int32_t channels, float *lanes)
 {
     for (int32_t i = 0; i < TS_BLOCK; i++)
-        lanes[i] = bias && first + i < channels ? bias[first + i] : 0.0f;
+        lanes[i] = bias && i < channels ? bias[i] : 0.0f;
 }
 
 /* Biases of vector v of a tile that starts at bias[0] and has `channels` channels. */
@@ -139,8 +158,18 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t v, int32_t channels)
     float lanes[TS_BLOCK];
     if (bias && channels >= (v + 1) * TS_VL)
         return ts_load(bias + v * TS_VL);
-    ts_tile_bias_part(bias, v * TS_VL, channels, lanes);
+    ts_tile_bias_part(bias ? bias + v * TS_VL : NULL, channels - v * TS_VL, lanes);
     return ts_load(lanes);
+}
+
+/* Of the half vector after v vectors. */
+TS_INLINE ts_half ts_tile_bias_half(const float *bias, int32_t v, int32_t channels)
+{
+    float lanes[TS_BLOCK];
+    if (bias && channels >= v * TS_VL + TS_HALF_VL)
+        return ts_load_half(bias + v * TS_VL);
+    ts_tile_bias_part(bias ? bias + v * TS_VL : NULL, channels - v * TS_VL, lanes);
+    return ts_load_half(lanes);
 }
 
 /* The pointers are opaque because gcc, seeing them, keeps their differences in vector registers and adds them up before
@@ -148,7 +177,22 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t v, int32_t channels)
 #define TS_PIXELS(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11)
 #define TS_DECLARE(k)                                                                                                  \
     ts_vec a##k##_0 = b0, a##k##_1 = b1, a##k##_2 = b2, a##k##_3 = b3;                                                 \
+    ts_half h##k = bh;                                                                                                 \
     const float *p##k = t->x;
+#define TS_ADD(k)                                                                                                      \
+    if (mr > k) {                                                                                                      \
+        const float *from = residual + px->to[k];                                                                      \
+        if (nv > 0)                                                                                                    \
+            a##k##_0 += ts_load(from);                                                                                 \
+        if (nv > 1)                                                                                                    \
+            a##k##_1 += ts_load(from + 1 * next);                                                                      \
+        if (nv > 2)                                                                                                    \
+            a##k##_2 += ts_load(from + 2 * next);                                                                      \
+        if (nv > 3)                                                                                                    \
+            a##k##_3 += ts_load(from + 3 * next);                                                                      \
+        if (half)                                                                                                      \
+            h##k += ts_load_half(from + nv * next);                                                                    \
+    }
 #define TS_POINT_AT(k)                                                                                                 \
     if (mr > k) {                                                                                                      \
         p##k = base + (px->at[k] + tap);                                                                               \
@@ -160,7 +204,7 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t v, int32_t channels)
         TS_OPAQUE(p##k);                                                                                               \
     }
 #define TS_FMA(k)                                                                                                      \
-    if (mr > k) {                                                                                                      \
+    if (mr > k && nv > 0) {                                                                                            \
         const ts_vec b = ts_splat(p##k[i]);                                                                            \
         a##k##_0 = ts_fma(w0, b, a##k##_0);                                                                            \
         if (nv > 1)                                                                                                    \
@@ -170,131 +214,203 @@ TS_INLINE ts_vec ts_tile_bias(const float *bias, int32_t v, int32_t channels)
         if (nv > 3)                                                                                                    \
             a##k##_3 = ts_fma(w3, b, a##k##_3);                                                                        \
     }
+#define TS_FMA_HALF(k)                                                                                                 \
+    if (mr > k)                                                                                                        \
+        h##k = ts_fma_half(wh, ts_splat_half(p##k[i]), h##k);
 #define TS_STEP                                                                                                        \
     {                                                                                                                  \
-        const ts_vec w0 = ts_load(weights);                                                                            \
+        const ts_vec w0 = nv > 0 ? ts_load(weights) : ts_zero();                                                       \
         const ts_vec w1 = nv > 1 ? ts_load(weights + 1 * TS_VL) : w0;                                                  \
         const ts_vec w2 = nv > 2 ? ts_load(weights + 2 * TS_VL) : w0;                                                  \
         const ts_vec w3 = nv > 3 ? ts_load(weights + 3 * TS_VL) : w0;                                                  \
         TS_PIXELS(TS_FMA)                                                                                              \
+        if (half) {                                                                                                    \
+            const ts_half wh = ts_load_half(weights + nv * TS_VL);                                                     \
+            TS_PIXELS(TS_FMA_HALF)                                                                                     \
+        }                                                                                                              \
     }
 #define TS_FINISH(v) (mode == TS_PRODUCT ? (v) : ts_clamp_vec(v, lo, hi))
+#define TS_FINISH_HALF(v) (mode == TS_PRODUCT ? (v) : ts_clamp_half(v, half_lo, half_hi))
 #define TS_PUT(k)                                                                                                      \
     if (mr > k) {                                                                                                      \
-        float *to = out + TS_PUT_AT(k);                                                                                \
-        ts_store(to, TS_FINISH(a##k##_0));                                                                             \
+        float *to = out + px->to[k];                                                                                   \
+        if (nv > 0)                                                                                                    \
+            ts_store(to, TS_FINISH(a##k##_0));                                                                         \
         if (nv > 1)                                                                                                    \
             ts_store(to + 1 * next, TS_FINISH(a##k##_1));                                                              \
         if (nv > 2)                                                                                                    \
             ts_store(to + 2 * next, TS_FINISH(a##k##_2));                                                              \
         if (nv > 3)                                                                                                    \
             ts_store(to + 3 * next, TS_FINISH(a##k##_3));                                                              \
+        if (half)                                                                                                      \
+            ts_store_half(to + nv * next, TS_FINISH_HALF(h##k));                                                       \
+    }
+#define TS_KEEP(k)                                                                                                     \
+    if (mr > k) {                                                                                                      \
+        float *to = lanes + k * width;                                                                                 \
+        if (nv > 0)                                                                                                    \
+            ts_store(to, a##k##_0);                                                                                    \
+        if (nv > 1)                                                                                                    \
+            ts_store(to + 1 * TS_VL, a##k##_1);                                                                        \
+        if (nv > 2)                                                                                                    \
+            ts_store(to + 2 * TS_VL, a##k##_2);                                                                        \
+        if (nv > 3)                                                                                                    \
+            ts_store(to + 3 * TS_VL, a##k##_3);                                                                        \
+        if (half)                                                                                                      \
+            ts_store_half(to + nv * TS_VL, h##k);                                                                      \
     }
 
-/* One tile. weights and bias start at output channel `first` of the panel, of which `channels` exist; w_step is the
- * floats per input channel of the panel. y is pixel 0 of the tile at the panel's first channel (y_scatter: channel 0).
- * mode: TS_ALL_TAPS; TS_ONE_TAP, inside the image; TS_PRODUCT, the same without bias and clamp. */
-TS_INLINE void ts_tile(const int nv, const int mr, const int mode, const struct ts_tile_conv *t,
+/* One tile of nv vectors and, if half, a half vector. weights and bias start at lane `first` of the panel, of which
+ * `channels` exist; w_step is the floats per input channel of the panel. y is pixel 0 of the tile at the panel's first
+ * channel (y_scatter: channel 0).
+ * mode: TS_ALL_TAPS; TS_ONE_TAP, inside the image; TS_PRODUCT, the same without bias, residual and clamp, of whole
+ * tiles or of whole pixels, to y_block floats per block. */
+TS_INLINE void ts_tile(const int nv, const int half, const int mr, const int mode, const struct ts_tile_conv *t,
                        const struct ts_tile_pixels *px, const float *weights, ptrdiff_t w_step, const float *bias,
                        int32_t first, int32_t channels, float *y)
 {
-    const int taps = mode == TS_ALL_TAPS;
-    const int biased = mode != TS_PRODUCT;
-    const ts_vec b0 = biased ? ts_tile_bias(bias, 0, channels) : ts_zero();
+    const int taps = mode == TS_ALL_TAPS, biased = mode != TS_PRODUCT, width = nv * TS_VL + half * TS_HALF_VL;
+    const ts_vec b0 = biased && nv > 0 ? ts_tile_bias(bias, 0, channels) : ts_zero();
     const ts_vec b1 = biased && nv > 1 ? ts_tile_bias(bias, 1, channels) : b0;
     const ts_vec b2 = biased && nv > 2 ? ts_tile_bias(bias, 2, channels) : b0;
     const ts_vec b3 = biased && nv > 3 ? ts_tile_bias(bias, 3, channels) : b0;
+    const ts_half bh = biased && half ? ts_tile_bias_half(bias, nv, channels) : ts_splat_half(0.0f);
     TS_PIXELS(TS_DECLARE)
-    float patch[TS_TILE_PIXELS_MAX * TS_RUN]; /* the channels of a tap, when some pixel is outside and x is planar */
 
-    const int table = taps && t->steps;
-    const int32_t kh = table ? !px->inside : taps ? t->kh : 1, kw = taps && !table ? t->kw : 1;
-    if (table && px->inside) {
+    /* Whole pixels of channels that exist are stored at once, unless a vector or the tile's lanes straddle blocks. */
+    const int straddles = biased && t->y_lanes == TS_HALF_BLOCK && width > TS_HALF_BLOCK && TS_VL != TS_HALF_BLOCK;
+    const int whole = px->count == mr && (!biased || (channels >= width && !t->y_scatter && !straddles));
+    const int32_t y_lanes = biased ? t->y_lanes : TS_BLOCK;
+    const ptrdiff_t next = TS_VL >= y_lanes ? t->y_block : TS_VL;
+    float *out = y + (biased ? ts_tile_lane(t, first) : first / TS_BLOCK * t->y_block + first % TS_BLOCK);
+    if (biased && t->residual && whole) {
+        const float *residual = t->residual + (out - t->y_start);
+        TS_PIXELS(TS_ADD)
+    }
+
+    if (taps && t->steps) {
         /* Three channels per tap would spend more on loops than on products. */
         const float *base = t->x + t->x_first * t->x_channel;
         const ptrdiff_t tap = 0;
-        TS_PIXELS(TS_POINT_AT)
-        TS_NO_UNROLL
-        for (int32_t n = 0; n < t->steps; n++, weights += w_step) {
-            const ptrdiff_t i = t->step_at[n];
-            TS_STEP
+        const float *panel = weights;
+        const int32_t row = t->kw * t->channels;
+        int32_t length = (px->right - px->left) * t->channels, rows = px->bottom - px->top;
+        const int32_t *at = t->step_at + px->top * row + px->left * t->channels;
+        if (length == row) {
+            length = row * rows;
+            rows = rows > 0;
         }
-    }
-    for (int32_t r = 0; r < kh; r++)
-        for (int32_t s = 0; s < kw; s++) {
-            const int32_t down = r * t->dilation_h, right = s * t->dilation_w;
-            const ptrdiff_t tap = taps ? down * t->x_row + right * t->x_pixel : 0;
-            const float *block = t->x;
-            int32_t position = t->x_first;
-            for (int32_t left = table ? t->steps : t->channels; left > 0;) {
-                int32_t run = table ? left : t->x_block - position < left ? t->x_block - position : left;
-                const float *base = block + position * t->x_channel;
-                ptrdiff_t x_step = t->x_channel;
-                if (!taps || px->inside) {
-                    TS_PIXELS(TS_POINT_AT)
-                } else {
-                    const float *at[TS_TILE_PIXELS_MAX];
-                    run = run < TS_RUN ? run : TS_RUN;
-                    ts_tile_border(mr, table, t, px, base, tap, down, right, t->steps - left, run, patch, at);
-                    x_step = 1;
-                    TS_PIXELS(TS_POINT)
-                }
-                TS_OPAQUE(x_step); /* one loop for all steps */
-                ptrdiff_t i = 0;
-                TS_NO_UNROLL
-                for (int32_t n = run; n > 0; n--, i += x_step, weights += w_step)
-                    TS_STEP
-                left -= run;
-                position += table ? 0 : run;
-                if (position == t->x_block) {
-                    position = 0;
-                    block += t->x_next;
-                }
+        TS_PIXELS(TS_POINT_AT)
+        for (; rows > 0; rows--, at += row) {
+            weights = panel + (at - t->step_at) * w_step;
+            TS_NO_UNROLL
+            for (int32_t n = 0; n < length; n++, weights += w_step) {
+                const ptrdiff_t i = at[n];
+                TS_STEP
             }
         }
-
-    const ts_vec lo = ts_splat(t->lo), hi = ts_splat(t->hi);
-    if (px->count == mr && channels >= nv * TS_VL && !t->y_scatter) {
-        float *out = y + first / TS_BLOCK * t->y_block + first % TS_BLOCK;
-        const ptrdiff_t next = TS_VL == TS_BLOCK ? t->y_block : TS_VL;
-#define TS_PUT_AT(k) px->to[k]
-        TS_PIXELS(TS_PUT)
-#undef TS_PUT_AT
     } else {
-        float out[TS_TILE_PIXELS_MAX * 4 * TS_VL];
-        const ptrdiff_t next = TS_VL;
-#define TS_PUT_AT(k) k * nv * TS_VL
-        TS_PIXELS(TS_PUT)
-#undef TS_PUT_AT
-        ts_tile_store_part(t, px, out, nv, first, channels, y);
+        const int border = taps && !px->inside;
+        const int32_t top = taps ? px->top : 0, bottom = taps ? px->bottom : 1;
+        const int32_t left = taps ? px->left : 0, right = taps ? px->right : 1;
+        const float *panel = weights;
+        for (int32_t r = top; r < bottom; r++)
+            for (int32_t s = left; s < right; s++) {
+                const ptrdiff_t tap = taps ? r * t->dilation_h * t->x_row + s * t->dilation_w * t->x_pixel : 0;
+                const float *block = t->x;
+                int32_t position = t->x_first;
+                if (taps)
+                    weights = panel + (ptrdiff_t)(r * t->kw + s) * t->channels * w_step;
+                for (int32_t left_over = t->channels; left_over > 0;) {
+                    int32_t run = t->x_block - position < left_over ? t->x_block - position : left_over;
+                    const float *base = block + position * t->x_channel;
+                    if (!border) {
+                        TS_PIXELS(TS_POINT_AT)
+                    } else {
+                        const float *at[TS_TILE_PIXELS_MAX];
+                        run = run < TS_RUN ? run : TS_RUN;
+                        if (!ts_tile_border(mr, t, px, base, tap, r * t->dilation_h, s * t->dilation_w, at))
+                            break; /* the tap lies beside the image for all */
+                        TS_PIXELS(TS_POINT)
+                    }
+                    ptrdiff_t i = 0;
+                    TS_NO_UNROLL
+                    for (int32_t n = run; n > 0; n--, weights += w_step) {
+                        TS_STEP
+                        i += taps ? t->x_channel : 1;
+                        if (taps)
+                            TS_OPAQUE(i); /* gcc would add a loop for steps of 1 */
+                    }
+                    left_over -= run;
+                    position += run;
+                    if (position == t->x_block) {
+                        position = 0;
+                        block += t->x_next;
+                    }
+                }
+            }
     }
+
+    const ts_vec lo = ts_splat(biased ? t->lo : 0.0f), hi = ts_splat(biased ? t->hi : 0.0f);
+    const ts_half half_lo = ts_splat_half(biased ? t->lo : 0.0f), half_hi = ts_splat_half(biased ? t->hi : 0.0f);
+    if (whole) {
+        TS_PIXELS(TS_PUT)
+    } else if (!biased) {
+        float lanes[TS_TILE_PIXELS_MAX * 4 * TS_VL];
+        TS_PIXELS(TS_KEEP)
+        for (int32_t k = 0; k < px->count; k++)
+            for (int32_t v = 0; v < nv; v++)
+                ts_store(out + px->to[k] + v * next, ts_load(lanes + k * width + v * TS_VL));
+    } else {
+        float lanes[TS_TILE_PIXELS_MAX * 4 * TS_VL];
+        TS_PIXELS(TS_KEEP)
+        ts_tile_store_part(t, px, lanes, width, first, channels, y);
+    }
+    (void)half_lo, (void)half_hi, (void)lo, (void)hi;
 }
 
-/* The same tile over a panel of nb blocks, in as many rounds as the target's registers ask for. */
+/* The same tile over a panel of `lanes` output channels, in as many rounds as the target's registers ask for. lanes is
+ * a multiple of 16 up to nb_max blocks, or (not of a TS_PRODUCT) 8, or, if nb_max > 1, 24. */
+TS_INLINE void ts_tile_lanes(const int nb_max, const int mr, const int mode, int32_t lanes,
+                             const struct ts_tile_conv *t, const struct ts_tile_pixels *px, const float *weights,
+                             const float *bias, int32_t channels, float *y)
+{
+#if TS_VL == TS_BLOCK
+    /* Literals for every panel width, so that the tile is compiled for it. */
+    if (mode != TS_PRODUCT && lanes == 8)
+        ts_tile(0, 1, mr, mode, t, px, weights, 8, bias, 0, channels, y);
+    else if (lanes == 16)
+        ts_tile(1, 0, mr, mode, t, px, weights, 16, bias, 0, channels, y);
+    else if (mode != TS_PRODUCT && nb_max >= 2 && lanes == 24)
+        ts_tile(1, 1, mr, mode, t, px, weights, 24, bias, 0, channels, y);
+    else if (nb_max >= 2 && lanes == 32)
+        ts_tile(2, 0, mr, mode, t, px, weights, 32, bias, 0, channels, y);
+    else if (nb_max >= 3 && lanes == 48)
+        ts_tile(3, 0, mr, mode, t, px, weights, 48, bias, 0, channels, y);
+    else if (nb_max >= 4)
+        ts_tile(4, 0, mr, mode, t, px, weights, 64, bias, 0, channels, y);
+#else
+    (void)nb_max;
+    const int vectors = TS_TILE_VECTORS(4, mr), width = vectors * TS_VL;
+    int32_t lane = 0;
+    for (; lane + width <= lanes && (lane < channels || t->y_fill); lane += width)
+        ts_tile(vectors, 0, mr, mode, t, px, weights + lane, lanes, bias ? bias + lane : bias, lane, channels - lane,
+                y);
+    if (width > TS_HALF_BLOCK && mode != TS_PRODUCT && lane < lanes && (lane < channels || t->y_fill))
+        ts_tile(TS_HALF_BLOCK / TS_VL, 0, mr, mode, t, px, weights + lane, lanes, bias ? bias + lane : bias, lane,
+                channels - lane, y);
+#endif
+    if (mode != TS_PRODUCT && t->y_fill && t->y_lanes == TS_BLOCK && lanes % TS_BLOCK)
+        ts_tile_fill(t, px, lanes, y);
+}
+
+/* A panel of nb whole blocks. */
 TS_INLINE void ts_tile_panel(const int nb_max, const int mr, const int mode, int32_t nb, const struct ts_tile_conv *t,
                              const struct ts_tile_pixels *px, const float *weights, const float *bias, int32_t first,
                              int32_t channels, float *y)
 {
-    const ptrdiff_t w_step = nb * TS_BLOCK;
-#if TS_VL == TS_BLOCK
-    /* A literal for every panel width, so that the tile is compiled for it. */
-    if (nb == 1)
-        ts_tile(1, mr, mode, t, px, weights, w_step, bias, first, channels, y);
-    else if (nb_max >= 2 && nb == 2)
-        ts_tile(2, mr, mode, t, px, weights, w_step, bias, first, channels, y);
-    else if (nb_max >= 3 && nb == 3)
-        ts_tile(3, mr, mode, t, px, weights, w_step, bias, first, channels, y);
-    else if (nb_max >= 4)
-        ts_tile(4, mr, mode, t, px, weights, w_step, bias, first, channels, y);
-#else
-    (void)nb_max;
-    for (int32_t lane = 0; lane < nb * TS_BLOCK; lane += TS_TILE_VECTORS(nb, mr) * TS_VL) {
-        if (lane >= channels && !t->y_fill)
-            break;
-        ts_tile(TS_TILE_VECTORS(nb, mr), mr, mode, t, px, weights + lane, w_step, bias ? bias + lane : bias,
-                first + lane, channels - lane, y);
-    }
-#endif
+    (void)first;
+    ts_tile_lanes(nb_max, mr, mode, nb * TS_BLOCK, t, px, weights, bias, channels, y);
 }
 
 /* Panels of up to nb_max blocks that share `blocks` as evenly as possible; panel i has ts_panel_blocks of them. */

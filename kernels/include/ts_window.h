@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT-0
  *
- * Which outputs of a convolution see only the image and no padding.
+ * Which outputs of a convolution see only the image and no padding, and which taps of the others do.
  */
 #ifndef TS_WINDOW_H
 #define TS_WINDOW_H
@@ -17,6 +17,16 @@ static inline void ts_window_inside(int32_t n, int32_t out, int32_t stride, int3
     *first = *first < out ? *first : out;
     *end = room < 0 ? 0 : room / stride + 1;
     *end = *end < out ? *end : out;
+    *end = *end > *first ? *end : *first;
+}
+
+/* Taps [*first, *end) of k that lie inside n input coordinates when the window starts at `corner`. */
+static inline void ts_window_taps(int32_t n, int32_t k, int32_t dilation, int32_t corner, int32_t *first, int32_t *end)
+{
+    *first = corner < 0 ? (dilation - 1 - corner) / dilation : 0;
+    *first = *first < k ? *first : k;
+    *end = corner < n ? (n - 1 - corner) / dilation + 1 : 0;
+    *end = *end < k ? *end : k;
     *end = *end > *first ? *end : *first;
 }
 

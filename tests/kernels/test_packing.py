@@ -12,7 +12,6 @@ from kernels.conv import dense, depthwise, panels, winograd
 from kernels.spec import Array, Layout, Shape, weight_elems
 
 ALL = list(registry.all_primitives().values())
-BLOCKED = [p for p in ALL if p.family in ("direct", "pointwise") and p.variant.startswith("b")]
 
 
 def conv(c: int, m: int, kh: int, kw: int, group: int = 1) -> Shape:
@@ -45,34 +44,6 @@ def unpacked(packed: Array, k: int, m: int, widest: int) -> Array:
     whole = np.concatenate(columns, axis=1)
     assert not whole[:, m:].any(), "missing channels must be zero"
     return whole[:, :m]
-
-
-@given(
-    c=st.integers(1, 5),
-    m=st.integers(1, 100),
-    kernel=st.sampled_from([(1, 1), (3, 3), (1, 5)]),
-    group=st.integers(1, 3),
-    widest=st.integers(1, 4),
-)
-def test_panels_hold_every_weight_tap_by_tap(c: int, m: int, kernel: tuple[int, int], group: int, widest: int) -> None:
-    s = conv(c, m, *kernel, group)
-    weights = numbered(s)
-    packing = panels.conv_packing(widest)
-    packed = packing.pack(s, weights)
-    assert packed.size == packing.elems(s)
-    k = c * s.kh * s.kw
-    by_tap = weights.reshape(group, m, c, s.kh * s.kw).transpose(0, 3, 2, 1).reshape(group, k, m)
-    for g, part in enumerate(np.split(packed, group)):
-        np.testing.assert_array_equal(unpacked(part, k, m, widest), by_tap[g])
-
-
-@pytest.mark.parametrize("primitive", BLOCKED, ids=lambda p: p.name)
-def test_the_panel_width_of_a_variant_is_in_its_name(primitive) -> None:
-    s = conv(3, 200, 1, 1)
-    widest = int(primitive.variant[1 : primitive.variant.index("p")])
-    np.testing.assert_array_equal(
-        primitive.packing.pack(s, numbered(s)), panels.conv_packing(widest).pack(s, numbered(s))
-    )
 
 
 @pytest.mark.parametrize(("m", "r"), [(2, 3), (4, 3), (6, 3), (2, 5), (4, 5)])
