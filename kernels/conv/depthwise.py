@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from kernels.conv.direct import PLANAR_HEADERS, refuses_planar
+from kernels.conv.direct import refuses_planar
 from kernels.conv.panels import BLOCK, blocks
 from kernels.spec import AS_IS, Array, Layout, Packing, Primitive, Shape
 
@@ -71,11 +71,13 @@ PRIMITIVES = (
         "depthwise",
         CHW,
         CHW,
-        "conv/planar.c",
+        "conv/depthwise_planar.c",
         cite=CITE,
         variant="planar",
         refuses=refuses_columns,
         packing=AS_IS,
-        headers=PLANAR_HEADERS,
+        residual=True,
+        pitched=True,
+        headers=("include/ts.h", "include/ts_vec.h"),
     ),
 )

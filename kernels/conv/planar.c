@@ -10,13 +10,6 @@ TS_ROUTINE(conv_direct_planar_chw_chw_f32)
     ts_planar(s, x[0], weights, bias, y);
 }
 
-/* Groups of one channel. */
-TS_ROUTINE(conv_depthwise_planar_chw_chw_f32)
-{
-    (void)workspace;
-    ts_planar(s, x[0], weights, bias, y);
-}
-
 /* The image is one row of h*w columns. */
 TS_ROUTINE(conv_pointwise_planar_chw_chw_f32)
 {

@@ -5,7 +5,7 @@
  *
  * A tile is up to 8 neighbouring outputs of a row at one vector of channels. Its columns are walked once: each is
  * loaded once and multiplied into every output that sees it. Rows outside the image are left out by the loop over rows.
- * Columns outside are loads of zeros; they can only be the first or last kw / 2 of a tile (dw_is_tiled).
+ * Columns outside are skipped; only the first and last kw / 2 of a tile can be (dw_is_tiled), so only they are tested.
  */
 
 #define DW_EACH(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7)
@@ -21,6 +21,7 @@
 #define DW_ADD(o)                                                                                                      \
     if (o < outputs && j >= o * stride && j < o * stride + kw)                                                         \
         a##o = in * DW_WEIGHT(j - o * stride) + a##o;
+
 /* A column that is not outside the image. */
 #define DW_COLUMN(column)                                                                                              \
     if (column < columns) {                                                                                            \
@@ -40,7 +41,6 @@
 #define DW_PUT(o)                                                                                                      \
     if (o < outputs)                                                                                                   \
         DW(store)(to + o * y_pixel, DW(clamp)(a##o, lo, hi));
-
 #define DW_CLEAR(o)                                                                                                    \
     if (o < outputs)                                                                                                   \
         DW(store)(to + o * y_pixel + DW_LANES, DW(load)(dw_zeros));
