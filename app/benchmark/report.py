@@ -51,7 +51,9 @@ def setting_lines(document: Document) -> list[str]:
     host, turn = document["host"], document["turn"]
     cpus = ", ".join(map(str, document["cpus"]))
     peaks = [entry["fma_gflops"] for entry in document["networks"] if "fma_gflops" in entry]
-    measured = f"; FMA peak of one core, measured before each network: {_range(peaks)} GFLOP/s" if peaks else ""
+    measured = (
+        f"; FMA peak of one core, measured before and after each network: {_range(peaks)} GFLOP/s" if peaks else ""
+    )
     peers = [
         f"{name} {peer['version'] or '(not installed)'}: {peer['settings']}" for name, peer in document["peers"].items()
     ]

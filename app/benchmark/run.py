@@ -51,6 +51,16 @@ class Setup:
     toolchain: Toolchain
     version: str
     converted: Path
+    harness: Path  # the program of `build_speedometer`
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Rows of one network, and the FMA peak of a core that their shares refer to: the better of before and after."""
+
+    rows: list[Row]
+    fma_gflops: float
+    vector_floats: int
 
 
 def check_peers(names: Collection[str]) -> tuple[str, ...]:
@@ -63,27 +73,28 @@ def check_peers(names: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in PEERS if name in names)
 
 
-def host_speed(toolchain: Toolchain, cpu: int, data_dir: Path) -> HostSpeed:
-    """FMA peak and read bandwidth of a core, with the program that measures costs."""
+def build_speedometer(toolchain: Toolchain, data_dir: Path) -> Path:
+    """The program that measures costs; it also measures what a core can do at best. Raises UserError."""
     try:
-        binary = build_harness(toolchain, data_dir / "harness", sanitize=False)
+        return build_harness(toolchain, data_dir / "harness", sanitize=False)
     except BuildError as error:
         raise UserError("harness-does-not-build", error.message, hint=error.hint) from None
-    with Harness(binary, cpus=[cpu]) as harness:
+
+
+def _speed(setup: Setup) -> HostSpeed:
+    with Harness(setup.harness, cpus=setup.cpus[:1]) as harness:
         return harness.measure_host()
 
 
 def bench(
     network: Network,
     setup: Setup,
-    fma_gflops: float,
     *,
     on_stage: Callable[[str, int], None] = lambda _name, _total: None,
     on_progress: Callable[[int, int], None] = lambda _completed, _total: None,
-) -> list[Row]:
+) -> Compared:
     """Rows of our bundle and of every peer asked for, those that could not run with the reason.
 
-    `fma_gflops` is the FMA peak of one core, which shares of the peak refer to.
 
     Raises UserError when our own bundle does not compile, fails or computes something else.
     """
@@ -105,7 +116,9 @@ def bench(
         for name in setup.peers:
             contenders[name] = functools.partial(_start_peer, PEERS[name], network, setup, inputs_file, folder)
         on_stage(f"{network.name}: {len(contenders)} runtimes in turn", len(contenders) * (setup.rounds + 1))
+        before = _speed(setup)
         records = race(contenders, expected, setup.rounds, setup.turn, on_progress=on_progress)
+        speed = max(before, _speed(setup), key=lambda speed: speed.fma_gflops)  # disturbance only ever lowers it
     own = records[OURS]
     if own.error:
         raise UserError(
@@ -114,7 +127,7 @@ def bench(
             hint="this is a defect of the export; please report it with the model",
         )
     versions = {OURS: setup.version} | {name: PEERS[name].versions().get(name, "") for name in setup.peers}
-    return [
+    rows = [
         make_row(
             network.name,
             name,
@@ -123,11 +136,12 @@ def bench(
             own,
             threads=setup.threads,
             macs=network.macs,
-            fma_gflops=fma_gflops,
+            fma_gflops=speed.fma_gflops,
             planned_bytes=network.planned_bytes if name == OURS else None,
         )
         for name, record in records.items()
     ]
+    return Compared(rows, speed.fma_gflops, speed.vector_floats)
 
 
 def _start_peer(kind: PeerKind, network: Network, setup: Setup, inputs_file: Path, folder: Path) -> Contender:

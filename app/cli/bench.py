@@ -17,7 +17,7 @@ from app.benchmark import report
 from app.benchmark.contender import Turn
 from app.benchmark.peers import PEERS
 from app.benchmark.results import OURS, Row
-from app.benchmark.run import Network, Setup, bench, check_peers, host_speed
+from app.benchmark.run import Network, Setup, bench, build_speedometer, check_peers
 from app.benchmark.task import Tensor
 from app.cli.costs import measure_model, write_new
 from app.cli.models import Dims, test_inputs
@@ -105,6 +105,7 @@ def bench_models(
             toolchain=here.toolchain,
             version=VERSION,
             converted=site.settings.data / "converted",
+            harness=build_speedometer(here.toolchain, site.settings.data),
         )
         for record in records:
             entry: dict[str, Any] = {"name": record.name, "model": record.id, "macs": record.macs}
@@ -229,10 +230,9 @@ def _bench_one(
             bundle=bundles.path(site, bundle),
             planned_bytes=chosen.total_bytes + io_bytes,
         )
-        progress.stage(f"{record.name}: measuring this machine")
-        speed = host_speed(setup.toolchain, setup.cpus[0], site.settings.data)
-        entry |= {"fma_gflops": speed.fma_gflops, "vector_floats": speed.vector_floats}
-        return bench(network, setup, speed.fma_gflops, on_stage=_stages(progress), on_progress=_steps(progress))
+        found = bench(network, setup, on_stage=_stages(progress), on_progress=_steps(progress))
+        entry |= {"fma_gflops": found.fma_gflops, "vector_floats": found.vector_floats}
+        return found.rows
 
 
 def _stages(progress: Progress) -> Any:
