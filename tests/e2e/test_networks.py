@@ -22,6 +22,7 @@ from app.graph.onnx_import import import_onnx
 from app.selection.frontier import trace
 from app.selection.schedule import make_schedule
 from app.verify import verify_bundle
+from tests import nets
 
 # (model, compiler, sanitizers): every network once, both compilers, the sanitizers where they finish quickly.
 CASES = [
@@ -40,25 +41,31 @@ CASES = [
     ("ultraface_rfb320", "gcc", False),
 ]
 
+RESIDUAL = {"mlperftiny_resnet8", "mobilenetv2_imagenet", "resnet20_cifar10"}
 
-def random_costs(graph, seed):
-    """Scalar reference routines are kept rare: they are right, and too slow to run whole networks with."""
+
+def random_costs(graph, seed, dear=""):
+    """Scalar reference routines are kept rare: they are right, and too slow to run whole networks with.
+
+    So is every routine whose name begins with `dear`.
+    """
     rng = random.Random(seed)
     costs = []
     for key in list_candidates(graph).cost_keys():
-        ns = rng.randrange(1_000, 100_000) * (10 if "_plain_" in key.primitive else 1)
+        rare = "_plain_" in key.primitive or (dear and key.primitive.startswith(dear))
+        ns = rng.randrange(1_000, 100_000) * (10 if rare else 1)
         costs.append(Cost(key, (ns,), ns, ns, ns))
     return CostTable(costs)
 
 
-def prove(name, data, inputs, *, compiler, sanitize):
+def prove(name, data, inputs, *, compiler, sanitize, dear=""):
     """Bundle of the fastest point under random costs, verified on `inputs`; returns the point and the proof."""
     graph = import_onnx(data, name=name)
     vectors = []
     for tensor in inputs:
         outputs = oracle.run_onnx(data, {graph.inputs[0]: tensor})
         vectors.append(([tensor], [outputs[n] for n in graph.outputs]))
-    point = trace(graph, random_costs(graph, zlib.crc32(name.encode())), "arena").points[-1]
+    point = trace(graph, random_costs(graph, zlib.crc32(name.encode()), dear), "arena").points[-1]
     provenance = Provenance.of_point(
         point,
         generator_version="test",
@@ -82,7 +89,7 @@ def prove(name, data, inputs, *, compiler, sanitize):
     assert proof.max_rel_err <= 1e-3
     assert proof.arena_used_bytes == proof.arena_bytes == point.arena_bytes
     assert Counter(layer.op for layer in point.layers)["conv"] == sum(point.families.values())
-    return proof
+    return point, proof
 
 
 @pytest.mark.slow
@@ -90,7 +97,9 @@ def prove(name, data, inputs, *, compiler, sanitize):
 def test_a_bundle_of_any_selection_computes_the_trained_network(shared_models, name, compiler, sanitize):
     cases = sorted((shared_models / "ref").glob(f"{name}.*.in.npy"))[:2]
     data = (shared_models / f"{name}.onnx").read_bytes()
-    proof = prove(name, data, [np.load(case) for case in cases], compiler=compiler, sanitize=sanitize)
+    point, proof = prove(name, data, [np.load(case) for case in cases], compiler=compiler, sanitize=sanitize)
+    sums = [layer for layer in point.layers if "residual=1" in layer.shape]
+    assert (len(sums) > 1) == (name in RESIDUAL)
     known = json.loads((shared_models / "ref" / "expected.json").read_text())
     assert len(proof.classes) == len(cases) > 0
     for case, found in zip(cases, proof.classes, strict=True):
@@ -104,3 +113,35 @@ def test_a_bundle_of_any_selection_computes_the_example_network(name):
     """VGG-19 has 550 MB of weights, several times that as bundle and build."""
     image = np.random.default_rng(7).standard_normal((1, 3, 224, 224), np.float32)
     prove(name, zoo.materialise(name), [image], compiler="gcc", sanitize=False)
+
+
+JOINED = {
+    "branch_concat": nets.branch_concat,
+    "dense_blocks": nets.dense_blocks,
+    "squeezenet1_1": None,
+    "faceboxes": None,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JOINED)
+def test_a_bundle_whose_concats_copy_nothing_computes_the_network(shared_models, name):
+    build = JOINED[name]
+    data = (shared_models / f"{name}.onnx").read_bytes() if build is None else build()
+    inputs = list(nets.random_inputs(data, 3).values())
+    point, _ = prove(name, data, inputs, compiler="gcc", sanitize=build is not None, dear="concat_copy")
+    joined = [layer for layer in point.layers if layer.family == "slices"]
+    concats = [layer for layer in point.layers if layer.op == "concat"]
+    assert len(joined) > len(concats) / 2 > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "dear", "calls"), [("residual", "add", 1), ("mlperftiny_resnet8", "conv_winograd", 2)]
+)
+def test_a_bundle_computes_residuals_in_one_call_and_in_two(shared_models, name, dear, calls):
+    data = nets.residual() if name == "residual" else (shared_models / f"{name}.onnx").read_bytes()
+    inputs = list(nets.random_inputs(data, 3).values())
+    point, _ = prove(name, data, inputs, compiler="gcc", sanitize=True, dear=dear)
+    sums = [layer for layer in point.layers if "residual=1" in layer.shape]
+    assert calls in {len(layer.call_ns) for layer in sums}
