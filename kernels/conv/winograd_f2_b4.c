@@ -8,13 +8,8 @@
 #define TS_MR 6
 #include "ts_winograd.h"
 
-TS_WINOGRAD(conv_winograd_f2_t6_hwc_hwc_f32, TS_HWC, TS_HWC, 6)
-TS_WINOGRAD(conv_winograd_f2_t6_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 6)
-TS_WINOGRAD(conv_winograd_f2_t12_hwc_hwc_f32, TS_HWC, TS_HWC, 12)
-TS_WINOGRAD(conv_winograd_f2_t12_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 12)
-TS_WINOGRAD(conv_winograd_f2_t12_chw_chw_f32, TS_CHW, TS_CHW, 12)
-TS_WINOGRAD(conv_winograd_f2_t24_hwc_hwc_f32, TS_HWC, TS_HWC, 24)
-TS_WINOGRAD(conv_winograd_f2_t24_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 24)
+TS_WINOGRAD(conv_winograd_f2_b4t6_hwc_hwc_f32, TS_HWC, TS_HWC, 6)
+TS_WINOGRAD(conv_winograd_f2_b4t6_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 6)
 TS_WINOGRAD(conv_winograd_f2_full_hwc_hwc_f32, TS_HWC, TS_HWC, 0)
 TS_WINOGRAD(conv_winograd_f2_full_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 0)
 TS_WINOGRAD(conv_winograd_f2_full_chw_chw_f32, TS_CHW, TS_CHW, 0)

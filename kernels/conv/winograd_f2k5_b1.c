@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Winograd F(2x2, 5x5) with products of 16 output channels by 12 tiles.
+ */
+#define TS_WM 2
+#define TS_WR 5
+#define TS_NB 1
+#define TS_MR 12
+#include "ts_winograd.h"
+
+TS_WINOGRAD(conv_winograd_f2k5_b1t4_hwc_hwc_f32, TS_HWC, TS_HWC, 4)
+TS_WINOGRAD(conv_winograd_f2k5_b1t4_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 4)
