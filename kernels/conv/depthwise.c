@@ -30,14 +30,16 @@ struct dw {
     int32_t rows, outside; /* of a tile: rows of the kernel inside the image; bit i, 8 + i: column i from the left,
                               right is not */
     int32_t fill, fill_at; /* zeros to store behind the last vector, and where */
-    int32_t clear;         /* half vectors: a half of zeros follows */
+    int32_t clear;         /* as many zeros as a vector has floats follow the only one */
     float lo[DW_BLOCK], hi[DW_BLOCK]; /* both zero at missing channels, whose sums so become zero */
 };
 
 typedef void dw_tile(const struct dw *d, const float *x, ptrdiff_t left, const float *weights, float *to);
 
 /* Keeps a vector in its register: gcc loads it again for each of its uses otherwise. */
-#if defined(__SSE2__) && TS_VL > 1
+#if defined(__AVX512F__) && TS_VL > 1
+#define DW_KEEP(v) __asm__("" : "+v"(v)) /* any of 32 registers; x is the first 16 */
+#elif defined(__SSE2__) && TS_VL > 1
 #define DW_KEEP(v) __asm__("" : "+x"(v))
 #elif defined(__ARM_NEON) && TS_VL > 1
 #define DW_KEEP(v) __asm__("" : "+w"(v))
@@ -318,7 +320,7 @@ static void dw_blocked(int32_t block, const struct ts_shape *s, const float *con
         d.bias_next = lanes;
         d.vectors = (used + lanes - 1) / lanes;
         d.fill_at = d.vectors * lanes;
-        d.clear = half && lanes < block;
+        d.clear = d.vectors == 1 && block == 2 * lanes;
         d.fill = d.clear ? 0 : block - d.fill_at;
         dw_channels(&d, half);
     }

@@ -76,7 +76,7 @@ TS_INLINE void DW(tile)(const int outputs, const int kw, const int stride, const
         }
         const DW_VEC lo = DW(load)(d->lo + c % DW_BLOCK), hi = DW(load)(d->hi + c % DW_BLOCK);
         DW_EACH(DW_PUT)
-        if (DW_LANES < TS_VL && d->clear) {
+        if (DW_LANES < DW_BLOCK && d->clear) {
             DW_EACH(DW_CLEAR)
         }
         c += DW_LANES;
@@ -139,7 +139,7 @@ TS_INLINE void DW(any_tile)(const int outputs, const struct dw *d, int32_t c, co
     }
     const DW_VEC lo = DW(load)(d->lo + c % DW_BLOCK), hi = DW(load)(d->hi + c % DW_BLOCK);
     DW_EACH(DW_PUT)
-    if (DW_LANES < TS_VL && d->clear) {
+    if (DW_LANES < DW_BLOCK && d->clear) {
         DW_EACH(DW_CLEAR)
     }
 }
