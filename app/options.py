@@ -104,6 +104,18 @@ class NodeOption:
         return attrs if number == len(self.calls) - 1 else Attrs()
 
 
+def apart(option: NodeOption, pitch: int) -> NodeOption | None:
+    """The option writing its hwc output with `pitch` channels from pixel to pixel; None if its routines cannot."""
+    calls = []
+    for call in option.calls:
+        shape = dataclasses.replace(call.shape, y_pitch=pitch)
+        # A residual would have to have the same pitch.
+        if call.primitive.out_layout is not Layout.HWC or shape.residual or call.primitive.refusal(shape) is not None:
+            return None
+        calls.append(OptionCall(call.primitive, shape, call.reads))
+    return dataclasses.replace(option, calls=tuple(calls))
+
+
 def plain(layout: str) -> Layout:
     """The order in memory behind a layout's name, which may be that of a slice: "<layout>@<buffer>"."""
     return Layout(layout.partition("@")[0])

@@ -1,7 +1,8 @@
 """Concats without copying: which tensors may be written straight into their slice of a concat's output.
 
-A *buffer* is the output of a concat, the root, in one layout in which every input is a contiguous run of it. Inputs
-that are concats themselves are taken in as well, so a nest of concats has one buffer. docs/decisions/015.
+A *buffer* is the output of a concat, the root, in one layout in which every input is a contiguous run of it or, in
+hwc, a run of the channels of each pixel. Inputs that are concats themselves are taken in as well, so a nest of concats
+has one buffer. docs/decisions/015.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import cached_property
 
 from app.graph.ir import Node
 from app.links import Link
-from app.options import NodeOption
+from app.options import NodeOption, apart
 from kernels.spec import F32_BYTES, Layout, Shape, canonical
 
 
@@ -21,9 +22,10 @@ from kernels.spec import F32_BYTES, Layout, Shape, canonical
 class Slice:
     """A node's output as `size_bytes` at `offset_bytes` of a buffer of `whole_bytes`; the concat `join` reads it there.
 
-    `carries`: its node is the first to write into the buffer, so the buffer is allocated with it. `output`: the graph
-    output that is the buffer, which is then the caller's; else None. `copied`: ordinary options may write the slice;
-    else only a join does.
+    With a `pitch` it is every `pitch`-th stretch of channels between these bytes, and nobody but the join reads it.
+    `share_bytes` are offset and size counted as if the concat's inputs lay one behind the other. `carries`: its node
+    is the first to write into the buffer, so the buffer is allocated with it. `output`: the graph output that is the
+    buffer, which is then the caller's; else None. `copied`: ordinary options may write the slice; else only a join.
     """
 
     buffer: str
@@ -31,6 +33,8 @@ class Slice:
     layout: Layout
     offset_bytes: int
     size_bytes: int
+    pitch: int
+    share_bytes: tuple[int, int]
     whole_bytes: int
     carries: bool
     output: int | None
@@ -68,6 +72,8 @@ class _Part:
     wanted: Layout  # of the concat's input; another one where a view lies between
     offset_bytes: int
     size_bytes: int
+    pitch: int
+    share_bytes: tuple[int, int]
     inner: tuple[_Part, ...]
 
     @property
@@ -105,7 +111,7 @@ class Slicing:
         for root in dict.fromkeys(self._parent.values()):
             seen = set()
             for layout in Layout:
-                parts = self._expand(root, layout, 0, deep=root not in self._parent)
+                parts = self._expand(root, layout, (0, 0, 0), deep=root not in self._parent)
                 out_layout = canonical(layout, *self._shape(root).output_dims)
                 known = (out_layout, tuple((p.layout, p.wanted) for p in _all(parts or ())))
                 if parts is not None and known not in seen:
@@ -119,10 +125,10 @@ class Slicing:
         for name, options in self._options.items():
             places = [s for s in self.slices.get(name, {}).values() if s.copied]
             into = [
-                dataclasses.replace(option, out_layout=place.name)
+                dataclasses.replace(variant, out_layout=place.name)
                 for option in options
                 for place in places
-                if option.in_place is None and option.out_layout == place.layout
+                if (variant := _writing(option, place.layout, place.pitch)) is not None
             ]
             found[name] = (*options, *into, *self.joins.get(name, ()))
         return found
@@ -143,24 +149,39 @@ class Slicing:
         assert shape is not None
         return shape
 
-    def _expand(self, concat: str, layout: Layout, offset_bytes: int, *, deep: bool) -> tuple[_Part, ...] | None:
-        """The parts of a concat whose output lies in `layout` at an offset; None when one of them is not contiguous."""
+    def _expand(
+        self, concat: str, layout: Layout, begin: tuple[int, int, int], *, deep: bool
+    ) -> tuple[_Part, ...] | None:
+        """The parts of a concat whose output lies in `layout`; None when one of them cannot be a slice.
+
+        `begin` is where the output lies: its offset in bytes, its pitch (0: dense), its offset in shares.
+        """
         shape, at, parts = self._shape(concat), 0, []
+        offset_bytes, pitch, share_bytes = begin
+        apart_by = pitch
+        if layout is Layout.HWC and shape.axis == 0 and shape.oh * shape.ow > 1:
+            apart_by = pitch or shape.m
+        elif pitch:
+            return None
         for link, extent in zip(self._feeds[concat], shape.parts, strict=True):
-            first = first_element(layout, shape.output_dims, shape.axis, at)
+            first = at if apart_by else first_element(layout, shape.output_dims, shape.axis, at)
             at += extent
             wanted = canonical(layout, *link.consumer_dims)
             entry, leave = link.via or (wanted, wanted)
             if first is None or canonical(leave, *link.consumer_dims) != wanted:
                 return None
+            # The bytes between are somebody else's: a view, a reader or a conversion would have to know.
+            if apart_by and (link.via or wanted is not Layout.HWC or len(self._readers[link.tensor]) > 1):
+                return None
             assert link.producer is not None
             written = canonical(entry, *link.tensor_dims)
-            begin = offset_bytes + F32_BYTES * first
+            here = (offset_bytes + F32_BYTES * first, apart_by, share_bytes)
             inner = None
             if deep and link.via is None and link.producer in self._concats:
-                inner = self._expand(link.producer, layout, begin, deep=True)
-            if inner is None and not self._writes(link.producer, written):
+                inner = self._expand(link.producer, layout, here, deep=True)
+            if inner is None and not self._writes(link.producer, written, apart_by):
                 return None
+            dense_bytes = layout.bytes(*link.consumer_dims)
             parts.append(
                 _Part(
                     producer=link.producer,
@@ -168,15 +189,18 @@ class Slicing:
                     port=link.port,
                     layout=written,
                     wanted=wanted,
-                    offset_bytes=begin,
-                    size_bytes=layout.bytes(*link.consumer_dims),
+                    offset_bytes=here[0],
+                    size_bytes=F32_BYTES * layout.elems(*link.consumer_dims, apart_by),
+                    pitch=apart_by,
+                    share_bytes=(share_bytes, dense_bytes),
                     inner=inner or (),
                 )
             )
+            share_bytes += dense_bytes
         return tuple(parts)
 
-    def _writes(self, producer: str, layout: Layout) -> bool:
-        return any(o.out_layout == layout and o.in_place is None for o in self._options[producer])
+    def _writes(self, producer: str, layout: Layout, pitch: int) -> bool:
+        return any(_writing(option, layout, pitch) is not None for option in self._options[producer])
 
     def _offer(self, root: str, layout: Layout, out_layout: Layout, parts: tuple[_Part, ...]) -> None:
         buffer = f"{root}.{layout}"
@@ -201,6 +225,8 @@ class Slicing:
                     layout=part.layout,
                     offset_bytes=part.offset_bytes,
                     size_bytes=part.size_bytes,
+                    pitch=part.pitch,
+                    share_bytes=part.share_bytes,
                     whole_bytes=whole_bytes,
                     carries=carries,
                     output=served,
@@ -215,6 +241,13 @@ class Slicing:
             self.joins.setdefault(concat, []).append(NodeOption((), names, output, over))
 
         offer(root, out_layout, parts, first=True, others=len(self._place))
+
+
+def _writing(option: NodeOption, layout: Layout, pitch: int) -> NodeOption | None:
+    """The option as it writes a slice in `layout`; None if it cannot."""
+    if option.in_place is not None or option.out_layout != layout:
+        return None
+    return apart(option, pitch) if pitch else option
 
 
 def _all(parts: Sequence[_Part]) -> Iterator[_Part]:

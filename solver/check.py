@@ -289,10 +289,12 @@ def _play(
     def meet(one: Span, other: Span) -> bool:
         return one[0] < other[1] and other[0] < one[1]
 
-    def clobber(span: Span, by: str) -> None:
-        for tensor in [t for t, at in whole.items() if meet(at, span)]:
-            del whole[tensor]
-            lost[tensor] = by
+    def clobber(span: Span, by: str, *, buffer: Tensor | None = None) -> None:
+        """Lose what lies in `span`, or, written as a part, whatever lies in `buffer` and is no other part of it."""
+        for tensor, at in list(whole.items()):
+            if meet(at, spans[_key(buffer)] if buffer is not None and homes[tensor] != buffer else span):
+                del whole[tensor]
+                lost[tensor] = by
 
     for event in events:
         reading = [whole[tensor] for tensor in event.reads if tensor in whole and tensor != event.overwrites]
@@ -317,7 +319,8 @@ def _play(
         elif target is not None:
             if any(meet(target, span) for span in reading):
                 faults.append(Fault("overlap", f"the output of {event.label} meets an input"))
-            clobber(target, f"the output of {event.label}")
+            shared = None if event.part is None else homes[event.writes]
+            clobber(target, f"the output of {event.label}", buffer=shared)
             lost.pop(event.writes, None)
             whole[event.writes] = target
     for v, node in enumerate(problem.nodes):

@@ -17,8 +17,9 @@ conversion or one node run, and only steps that exist in a selection count.
   the last consumer, the tensor must not stay live and must be read by no other port of v. The storage taken over lives
   on as v's output, so it must lie in the arena (not 0 bytes) and have exactly the bytes of v's output, rounded up.
 - In a layout of `parts` the output of v is a stretch of a named buffer that other nodes write parts of as well. The
-  buffer lives from the first run that writes a part to the last step that reads one. It is counted where it is made:
-  `out_bytes` are the whole buffer's for the part that runs first, whichever options are taken, and 0 for all others.
+  buffer lives from the first run that writes a part to the last step that reads one. Where the bytes of a part lie in
+  it is the caller's business; they are counted as if parts lay one behind the other. The buffer is counted where it is
+  made: `out_bytes` are the whole buffer's for the part that runs first, whichever options are taken, 0 for all others.
   The last reader of a part reads it on one port only and takes it by a *join*, an option with `joins`: all its inputs
   are parts, unconverted, side by side in port order, and together they are its output, which may be a part again.
   A join moves nothing. The buffer lives on as its output, so it is `in_place` on the port that holds the buffer's

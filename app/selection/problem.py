@@ -102,7 +102,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
             for layout in candidates.layouts_of(node.name)
         }
         parts = {
-            name: sp.Part(place.buffer, place.offset_bytes, place.size_bytes)
+            name: sp.Part(place.buffer, *place.share_bytes)
             for name, place in candidates.slices.get(node.name, {}).items()
             if name in out_bytes and place.output is None
         }

@@ -68,7 +68,12 @@ def play(graph, schedule, inputs):
         )
         if call.workspace is not None:
             at(call.workspace)[:] = np.nan
-        at(call.output)[:] = primitive.out_layout.store(y.astype(np.float32))
+        stored = primitive.out_layout.store(y.astype(np.float32))
+        if call.shape.y_pitch:  # hwc: a stretch of channels of every pixel of a larger tensor
+            pixels = np.arange(y.shape[1] * y.shape[2])[:, None] * call.shape.y_pitch + np.arange(y.shape[0])
+            at(call.output)[pixels.reshape(-1)] = stored
+        else:
+            at(call.output)[:] = stored
     for source, target in schedule.copies:
         at(target)[:] = at(source)
     return {port.name: result.reshape(port.dims) for port, result in zip(schedule.outputs, results, strict=True)}

@@ -84,6 +84,15 @@ def joined(point: Point) -> list[str]:
     return [layer.node for layer in point.layers if layer.family == "slices"]
 
 
+def channels_last() -> bytes:
+    """An inception module whose branches all end in convs that channels-last routines write side by side."""
+    net = Net((1, 3, 8, 8))
+    stem = net.add("Relu", net.conv("x", 3, 16))
+    branches = [net.add("Relu", net.conv(stem, 16, m, k)) for m, k in ((8, 1), (24, 3), (12, 5))]
+    net.conv(net.add("Concat", *branches, axis=1), 44, 4, 1)
+    return net.bytes()
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("net", NETS)
 def test_where_copying_is_dear_every_concat_that_may_is_joined_and_computes_the_network(net: str, seed: int) -> None:
@@ -117,6 +126,22 @@ def test_a_block_of_dense_layers_lies_in_one_buffer() -> None:
     made = {buffer.node: buffer.size_bytes for buffer in point.buffers if buffer.kind == "output"}
     assert made[pool] == 4 * 64 * 8 * 8
     assert not {layer.node for layer in point.layers if whole in layer.option} & (set(made) - {pool})
+
+
+def test_channels_last_slices_are_written_with_the_pitch_of_the_whole() -> None:
+    model = channels_last()
+    graph = import_onnx(model, name="hwc")
+    dear = ("chw", "concat_copy", "convert")
+    table = costs(graph, 2, lambda key: any(word in key.primitive for word in dear) and "hwc_hwc" not in key.primitive)
+    point = trace(graph, table).points[-1]
+    assert len(joined(point)) == 1
+    schedule = make_schedule(graph, point)
+    assert [c.shape.y_pitch for c in schedule.calls if c.shape.op == "conv"] == [0, 44, 44, 44, 0]
+    branches = [c.output for c in schedule.calls if c.shape.y_pitch]
+    assert [o.offset_bytes - branches[0].offset_bytes for o in branches] == [0, 4 * 8, 4 * 32]
+    inputs = nets.random_inputs(model, 2)
+    for name, value in run(graph, inputs).items():
+        np.testing.assert_allclose(play(graph, schedule, inputs)[name], value, rtol=1e-4, atol=1e-4)
 
 
 def test_slices_of_a_graph_output_are_written_into_the_callers_memory() -> None:
