@@ -25,9 +25,10 @@ FAMILIES = frozenset({"direct", "pointwise", "depthwise", "winograd"})
 """Convolution families offered inside chains: those whose scratch does not grow with the image. The others would undo
 what a chain is for."""
 
-HEIGHTS = (1, 2, 4, 8, 16, 32)
+HEIGHTS = (1, 2, 6, 12)
+"""Rows of a strip: the least memory there is, and what the tiles of Winograd F(2), F(4) and F(6) divide."""
 LONGEST = 5  # nodes of a chain, and besides the longest run of all
-WORTH_SHARE = 0.3
+WORTH_SHARE = 0.2
 """A chain is offered where it saves memory that matters: at a step with this share of the largest step's tensors."""
 KEPT_SHARE = 0.5
 """Rolling buffers that hold more than this share of the tensors they replace are not worth their calls."""

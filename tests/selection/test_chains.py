@@ -1,0 +1,92 @@
+"""Chains: the sites of a graph, and their options against enumeration."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from app import chains
+from app.graph import zoo
+from app.graph.onnx_import import import_onnx
+from app.strips import StripMove
+from kernels import registry
+from kernels.spec import Layout
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    return import_onnx(zoo.materialise("alexnet"), name="alexnet")
+
+
+@pytest.fixture(scope="module")
+def sites(alexnet):
+    return chains.find_sites(alexnet)
+
+
+def everything(_node):
+    """Names of all primitives: no limits."""
+    return {primitive.name for primitive in registry.all_primitives().values()}
+
+
+def costs_of(site_list):
+    """A reproducible random cost per key."""
+    random = np.random.default_rng(3)
+    return {key: int(random.integers(1_000, 1_000_000)) for key in chains.cost_keys(site_list, everything)}
+
+
+def test_chains_are_paths_of_nodes_read_by_the_next_one_alone(alexnet, sites):
+    assert sites
+    for site in sites:
+        for before, after in itertools.pairwise(site.nodes):
+            assert after.inputs == (before.output,)
+            assert sum(before.output in node.inputs for node in alexnet.nodes) == 1
+            assert before.output not in alexnet.outputs
+
+
+def test_every_call_is_computable_and_moves_do_not_overlap(sites):
+    for site in sites:
+        for layer in range(len(site.nodes)):
+            assert chains.layer_primitives(site, layer), site.name
+        for step in site.plan.steps:
+            if isinstance(step, StripMove):
+                assert step.row >= step.rows
+
+
+def test_chains_are_the_undominated_ones_of_all_combinations(sites):
+    small = [site for site in sites if len(site.nodes) == 2 and len(chains.layer_primitives(site, 0)) < 12][:6]
+    assert small
+    costs = costs_of(small)
+    for site in small:
+        figures = set()
+        for combination in itertools.product(*(chains.layer_primitives(site, layer) for layer in range(2))):
+            chain = chains.Chain(site, combination)
+            keys = [key for layer in range(2) for key in chain.step_keys(layer)]
+            time_ns = sum(costs[key] for key in keys)
+            assert time_ns == sum(count * costs[key] for layer in range(2) for key, count in chain.keys(layer))
+            figures.add((time_ns, chain.workspace_bytes))
+        front = {f for f in figures if not any(g != f and g[0] <= f[0] and g[1] <= f[1] for g in figures)}
+        found = chains.best_chains(site, everything, costs.__getitem__)
+        offered = {
+            (sum(costs[key] for layer in range(2) for key in chain.step_keys(layer)), chain.workspace_bytes)
+            for chain in found
+        }
+        assert front <= offered
+
+
+def test_a_missing_cost_is_an_error(sites):
+    with pytest.raises(KeyError):
+        chains.best_chains(sites[0], everything, {}.__getitem__)
+
+
+def test_primitives_a_node_may_not_run_are_in_no_chain(sites):
+    costs = costs_of(sites[:3])
+    for site in sites[:3]:
+        banned = chains.layer_primitives(site, 0)[0].name
+        left = chains.best_chains(site, lambda node, banned=banned: everything(node) - {banned}, costs.__getitem__)
+        assert all(chain.primitives[0].name != banned for chain in left)
+
+
+def test_rows_of_a_chw_input_are_read_with_the_pitch_of_whole_planes(sites):
+    first = next(site for site in sites if site.in_layout is Layout.CHW)
+    for shape in first.call_shapes[0]:
+        assert shape.x_pitch == first.plan.shapes[0].h * first.plan.shapes[0].w
