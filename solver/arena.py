@@ -33,7 +33,7 @@ class Arena:
     arena_bytes: int
     lower_bound_bytes: int
     proven_minimal: bool
-    method: str  # "greedy", "skyline" or "milp"
+    method: str  # "greedy", "complaints", "skyline" or "milp"
 
 
 def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 20.0) -> Arena:
@@ -49,7 +49,9 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
     packing = _Packing(buffers)
     best, method, proven = packing.greedy(), "greedy", False
     if packing.height(best) > packing.bound:
-        best = packing.complaints(best)
+        found = packing.complaints(best)
+        if packing.height(found) < packing.height(best):
+            best, method = found, "complaints"
     if packing.height(best) > packing.bound:
         found = packing.skyline()
         if found is not None:
