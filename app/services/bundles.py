@@ -62,6 +62,7 @@ def export(
         compiler=device.toolchain.cc,
         extra_flags=_extra_flags(device),
         expected=pairs,
+        runner=device.toolchain.runner,
     )
     _refuse_unless_exact(proof, point)
     _stage(progress, 4)
@@ -139,7 +140,11 @@ def verify(context: Context, bundle: Path, device_name: str, *, sanitize: bool =
     if device is None:
         raise UserError("device-unknown", f"device {device_name} cannot run anything here", hint="leave --device out")
     return verify_bundle(
-        bundle, compiler=device.toolchain.cc, extra_flags=_extra_flags(device), sanitize=sanitize
+        bundle,
+        compiler=device.toolchain.cc,
+        extra_flags=_extra_flags(device),
+        sanitize=sanitize,
+        runner=device.toolchain.runner,
     ).to_json()
 
 

@@ -13,9 +13,10 @@
 #ifndef TS_VEC_H
 #define TS_VEC_H
 
-/* How these files are compiled, whatever the command line says; each line answers a measured loss (docs/decisions/013).
- * The sums here have no order that the operator defines, so one rounding less per product is allowed; everything else
- * is as written, because the transforms and the exponential cancel on purpose, and NaN and infinity are values. */
+/* How these files are compiled, whatever the command line says; each line answers a measured loss
+ * (docs/decisions/013-compiler-traps). The sums here have no order that the operator defines, so one rounding less per
+ * product is allowed; everything else is as written, because the transforms and the exponential cancel on purpose, and
+ * NaN and infinity are values. */
 #if defined(__clang__)
 #if defined(__x86_64__) || defined(__i386__)
 #pragma float_control(precise, on) /* elsewhere clang 14 has only the half of it that follows */
@@ -229,14 +230,14 @@ TS_INLINE void ts_copy_few(float *to, const float *from, int32_t n)
 /* First n lanes, 0 <= n < TS_VL; the others are zero. Reads and writes exactly n floats. */
 TS_INLINE ts_vec ts_load_part(const float *p, int32_t n)
 {
-    float lanes[TS_VL] = {0};
+    float lanes[16] = {0}; /* all that ts_copy_few could write: without optimisation the mask proves nothing */
     ts_copy_few(lanes, p, n & (TS_VL - 1)); /* the mask tells the compiler what n can be */
     return ts_load(lanes);
 }
 
 TS_INLINE void ts_store_part(float *p, ts_vec v, int32_t n)
 {
-    float lanes[TS_VL];
+    float lanes[16];
     ts_store(lanes, v);
     ts_copy_few(p, lanes, n & (TS_VL - 1));
 }

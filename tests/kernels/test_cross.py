@@ -76,7 +76,7 @@ def _tile_loops(target: str, folder: Path, *, without_pragmas: bool = False) -> 
     return innermost_loops(f"{TARGETS[target].triple}-objdump", binary, target)
 
 
-# Measured with gcc 12 (docs/decisions/013); the limits leave room for another release, not for a spilled accumulator.
+# Measured with gcc 12 (docs/decisions/013-compiler-traps); the limits leave room for another release, not for a spilled accumulator.
 @pytest.mark.parametrize(
     ("target", "multiply_adds", "instructions"), [("aarch64", 24, 40), ("armv7", 12, 27), ("riscv64", 24, 48)]
 )
