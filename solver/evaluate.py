@@ -236,7 +236,7 @@ def bottleneck(problem: Problem, selection: Selection, axis: MemoryAxis) -> Bott
     lived = lifetimes(problem, selection)
     live_bytes = lived.live_bytes()
     at = max(range(len(live_bytes)), key=live_bytes.__getitem__)
-    parts = [(buffer_label(problem, b), b.size_bytes) for b in lived.buffers if b.first <= at < b.last]
+    parts = [(buffer_label(problem, b, selection), b.size_bytes) for b in lived.buffers if b.first <= at < b.last]
     need_bytes = live_bytes[at]
     if axis is MemoryAxis.TOTAL:
         weights_bytes = sum(option.weights_bytes for option in chosen)
@@ -246,10 +246,12 @@ def bottleneck(problem: Problem, selection: Selection, axis: MemoryAxis) -> Bott
     return Bottleneck(lived.steps[at].label, need_bytes, tuple(parts))
 
 
-def buffer_label(problem: Problem, buffer: Buffer) -> str:
+def buffer_label(problem: Problem, buffer: Buffer, selection: Selection) -> str:
     """What a reader calls a buffer: "conv1", "copy of conv1 for conv2:0", "workspace of conv2"."""
     if buffer.kind is BufferKind.OUTPUT:
-        return problem.nodes[buffer.index].name
+        node = problem.nodes[buffer.index]
+        whole = node.options[selection.options[buffer.index]].out_layout in node.parts
+        return f"{node.name} with the rest of its concat" if whole else node.name
     if buffer.kind is BufferKind.WORKSPACE:
         return f"workspace of {problem.nodes[buffer.index].name}"
     edge = problem.edges[buffer.index]

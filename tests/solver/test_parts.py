@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from solver.arena import place
 from solver.check import check
 from solver.dp import DynamicProgram
-from solver.evaluate import ImpossibleSelection, evaluate, lifetimes
+from solver.evaluate import ImpossibleSelection, bottleneck, evaluate, lifetimes
 from solver.frontier import trace
 from solver.problem import Conversion, Edge, MemoryAxis, Node, Option, Part, Placement, Problem, Selection, validate
 from tests.solver import brute_force
@@ -119,6 +119,8 @@ def test_a_growing_block_takes_its_whole_buffer_once():
     assert [p.evaluation for p in trace(problem, MemoryAxis.ARENA).points] == [figures]
     (buffer, workspace) = lifetimes(problem, selection).buffers
     assert (buffer.first, buffer.last, buffer.size_bytes, workspace.size_bytes) == (0, 5, 320, 64)
+    least = bottleneck(problem, selection, MemoryAxis.ARENA)
+    assert (least.step, least.parts) == ("d", (("x with the rest of its concat", 320), ("workspace of d", 64)))
 
 
 def spoilt(at: int, **changes: object) -> Problem:
