@@ -193,5 +193,6 @@ def layer_options(model: WarmModel, limits: Limits, node: str) -> list[dict[str,
             "objections": limits.objections(node, option),
         }
         for i, option in enumerate(model.built.options[v])
+        if option.site is None  # chains are choices of several layers together
     ]
     return sorted(found, key=lambda option: option["time_ns"])

@@ -174,7 +174,8 @@ def chosen_by(built: Built, point: Point) -> sp.Selection:
 
 def _keys_of(model: WarmModel, selection: sp.Selection) -> set[CostKey]:
     return {
-        model.candidates.cost_key(call.primitive, call.shape)
+        key
         for options, i in zip(model.built.options, selection.options, strict=True)
-        for call in (options[i].calls if options else ())
+        if options
+        for key, _ in model.candidates.costs_of(options[i])
     }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
-from app.costs import CostKey, CostTable, MissingCost
+from app.chains import Chain, best_chains
+from app.chains import cost_keys as chain_cost_keys
+from app.costs import CostTable, MissingCost
 from app.errors import UserError
 from app.graph.ir import Graph
-from app.options import NodeOption
 from app.points import Point
 from app.quantities import format_bytes
 from app.selection.frontier import WEIGHTS, check_axis_of, infeasible, least_weights_bytes, needs
@@ -43,8 +44,9 @@ class Answer:
 class WarmModel:
     """Every measured option of a network on a device in one problem, with a solver per axis, for one objective.
 
-    Options without a cost are left out; a question whose limits would allow one raises MissingCost. Safe to share
-    between threads: one question at a time.
+    Options without a cost are left out; a question whose limits would allow one raises MissingCost. Chains are those
+    that no other chain beats at the costs given; limits can bring forth others, with which the problem is then built
+    again. Safe to share between threads: one question at a time.
     """
 
     def __init__(self, graph: Graph, costs: CostTable, objective: str = "p50"):
@@ -52,22 +54,31 @@ class WarmModel:
         self.costs = costs
         self.offered = list_candidates(graph, threads=costs.threads)
         self.times = Limits(objective=objective).times(costs)
-        self.unmeasured = {
-            (node, i): missing
-            for node, options in self.offered.options.items()
-            for i, option in enumerate(options)
-            if (missing := costs.missing(_keys(self.offered, option)))
-        }
-        measured = {
-            node: tuple(option for i, option in enumerate(options) if (node, i) not in self.unmeasured)
-            for node, options in self.offered.options.items()
-        }
-        if not all(measured.values()):
-            raise MissingCost(key for missing in self.unmeasured.values() for key in missing)
-        self.candidates: Candidates = dataclasses.replace(self.offered, options=measured)
-        self.built = build_problem(self.candidates, time_from(self.times))
+        self.whole = not costs.missing(self.offered.cost_keys())
+        measured = self.offered
+        if not self.whole:
+            measured = dataclasses.replace(
+                measured,
+                options={
+                    node: tuple(o for o in options if not costs.missing(self.offered.call_keys(o)))
+                    for node, options in self.offered.options.items()
+                },
+            )
+            if not all(measured.options.values()):
+                raise MissingCost(costs.missing(self.offered.cost_keys()))
+            sites = (s for s in measured.sites if not costs.missing(chain_cost_keys([s], measured.offers)))
+            measured = dataclasses.replace(measured, sites=tuple(sites))
         self.lock = threading.RLock()
+        self._chains: dict[str, Chain] = {}
         self._solvers: dict[sp.MemoryAxis, WarmSolver] = {}
+        self._build(measured, measured.with_chains(time_from(self.times)).chains)
+
+    def _build(self, candidates: Candidates, chains: Iterable[Chain]) -> None:
+        """The problem with these chains beside those it had."""
+        self._chains |= {chain.name: chain for chain in chains}
+        self.candidates = dataclasses.replace(candidates, chains=tuple(self._chains.values()))
+        self.built = build_problem(self.candidates, time_from(self.times))
+        self._solvers.clear()
 
     def ask(self, limits: Limits, memory: str, budget_bytes: int | None) -> Answer:
         """The fastest selection within the limits and the budget on the axis (None: no budget).
@@ -111,38 +122,59 @@ class WarmModel:
     def solver(self, limits: Limits, memory: str, budget_bytes: int | None = None) -> WarmSolver:
         """The solver of an axis with the limits set; the budget matters on the weights axis only. Hold `lock`."""
         check_axis_of(limits, memory)
-        limits.narrow(self.offered)  # for its errors
-        self._require(limits)
+        narrowed = self._narrowed(limits)
+        new = [chain for chain in narrowed.chains if chain.name not in self._chains]
+        if new:
+            self._build(self.candidates, new)
         axis = sp.MemoryAxis.ARENA if memory == WEIGHTS else sp.MemoryAxis(memory)
         if axis not in self._solvers:
             self._solvers[axis] = WarmSolver(self.built.problem, axis)
         solver = self._solvers[axis]
         bounds = [b for b in (limits.max_weights_bytes, budget_bytes if memory == WEIGHTS else None) if b is not None]
-        solver.limit(self.closed(limits), min(bounds, default=None))
+        solver.limit(self._closed(limits, narrowed), min(bounds, default=None))
         return solver
 
-    def closed(self, limits: Limits) -> Iterator[tuple[int, int]]:
-        """The choices the limits take away, as (problem node, option)."""
+    def _narrowed(self, limits: Limits) -> Candidates:
+        """What the limits leave, with its chains. Raises UserError, or MissingCost when some of it has no cost."""
+        narrowed = limits.narrow(self.offered)
+        if not self.whole:
+            lacking = self.costs.missing(narrowed.cost_keys())
+            if lacking:
+                raise MissingCost(lacking)
+        chains: list[Chain] = []
+        known: dict[str, list[Chain]] = {}
+        for chain in self.candidates.chains:
+            known.setdefault(chain.site.name, []).append(chain)
+        for site in narrowed.sites:
+            if all(narrowed.offers(node) == self.candidates.offers(node) for node in site.nodes):
+                chains += known.get(site.name, [])  # nothing changed for this site
+            else:
+                chains += best_chains(site, narrowed.offers, time_from(self.times))
+        return dataclasses.replace(narrowed, chains=tuple(chains))
+
+    def _closed(self, limits: Limits, narrowed: Candidates) -> Iterator[tuple[int, int]]:
+        """The choices the limits take away, as (problem node, option).
+
+        A chain is allowed where each of its primitives is allowed by itself; a place inside a chain always is, because
+        it can only be taken with the chain.
+        """
         for v, node in enumerate(self.built.operators):
             for i, option in enumerate(self.built.options[v]):
-                if node is not None and limits.objections(node.name, option):
+                if node is None or (option.site is not None and option.chain is None):
+                    continue
+                if option.chain is not None:
+                    used = zip(option.chain.site.nodes, option.chain.primitives, strict=True)
+                    if any(primitive.name not in narrowed.offers(layer) for layer, primitive in used):
+                        yield v, i
+                elif limits.objections(node.name, option):
                     yield v, i
-
-    def _require(self, limits: Limits) -> None:
-        lacking = [
-            key
-            for (node, i), keys in self.unmeasured.items()
-            if not limits.objections(node, self.offered.options[node][i])
-            for key in keys
-        ]
-        if lacking:
-            raise MissingCost(dict.fromkeys(lacking))
 
     def _nothing_fits(self, solver: WarmSolver, limits: Limits, memory: str, budget_bytes: int | None) -> UserError:
         """The error that says what would be enough."""
-        narrowed = build_problem(limits.narrow(self.candidates), time_from(self.times)).problem
+        candidates = self._narrowed(limits)
+        narrowed = build_problem(candidates, time_from(self.times)).problem
         if memory == WEIGHTS:
-            solver.limit(self.closed(limits), limits.max_weights_bytes)
+            solver.limit(self._closed(limits, candidates), limits.max_weights_bytes)
             least = least_weights_bytes(narrowed, limits.max_arena_bytes)
             step = "packed weights"
         else:
@@ -166,7 +198,3 @@ class WarmModel:
             },
             status=404,
         )
-
-
-def _keys(candidates: Candidates, option: NodeOption) -> list[CostKey]:
-    return [candidates.cost_key(call.primitive, call.shape) for call in option.calls]

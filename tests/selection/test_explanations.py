@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 
+from app.candidates import list_candidates
 from app.costs import Cost, CostTable, MissingCost
 from app.errors import UserError
 from app.selection import explain
@@ -70,6 +71,28 @@ def test_the_warm_model_agrees_with_every_point_of_the_front(axis):
     assert caught.value.code == "budget-infeasible"
     if front.smallest_bytes:
         assert caught.value.facts["smallest_bytes"] == front.smallest_bytes
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_warm_model_agrees_with_limited_fronts_that_have_chains(seed):
+    """Limits bring forth chains that others beat when nothing is limited."""
+    rng = random.Random(seed)
+    model = WarmModel(GRAPH, COSTS)
+    for _ in range(3):
+        limits = dataclasses.replace(random_limits(list_candidates(GRAPH), rng), objective="p50")
+        axis = rng.choice(["arena", "workspace"])
+        try:
+            front = trace(GRAPH, COSTS, axis, limits=limits)
+        except UserError:
+            with pytest.raises(UserError):
+                model.ask(limits, axis, None)
+            continue
+        for point in front.points:
+            size = point.peak_bytes if axis == "arena" else point.workspace_bytes
+            assert model.ask(limits, axis, size).point.latency_ns == point.latency_ns
+        with pytest.raises(UserError) as caught:
+            model.ask(limits, axis, front.smallest_bytes - 1)
+        assert front.smallest_bytes == 0 or caught.value.facts["smallest_bytes"] == front.smallest_bytes
 
 
 def test_a_question_that_would_need_a_cost_that_is_not_there_is_refused():
