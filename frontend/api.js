@@ -92,7 +92,12 @@ export const jobs = () => list("/jobs");
 export const cancelJob = (id) => request("DELETE", `/jobs/${at(id)}`);
 export const retryJob = (id) => request("POST", `/jobs/${at(id)}/retry`);
 export const measure = (model, device) => request("POST", "/measurements", { model, device, families: null, only_missing: true });
-export const trace = (model, device, memory) => request("POST", "/frontiers", { model, device, memory, max_weights_bytes: null });
+export const trace = (model, device, memory, limits = {}) => request("POST", "/frontiers", { model, device, memory, limits });
+export const whatIf = (frontierId, question) => request("POST", `/frontiers/${at(frontierId)}/what-if`, question);
+export const pinPrices = (frontierId, question) => request("POST", `/frontiers/${at(frontierId)}/pin-prices`, question);
+export const layerOptions = (frontierId, node) => request("GET", withQuery(`/frontiers/${at(frontierId)}/options`, { node }));
+export const explanation = (frontierId, id) => request("GET", `/frontiers/${at(frontierId)}/points/${at(id)}/explanation`);
+export const robustness = (frontierId, id) => request("GET", `/frontiers/${at(frontierId)}/points/${at(id)}/robustness`);
 export const makeBundle = (frontierId, pointId, prefix = "net") => request("POST", "/bundles", { frontier: frontierId, point: pointId, prefix });
 
 /**

@@ -1,6 +1,7 @@
 /** What has been fetched: models, devices, fronts, points, bundles. Points and bundles never change, so they are kept. */
 
 import * as api from "./api.js";
+import { unlimited } from "./limits.js";
 
 const KEPT = 200;
 
@@ -18,8 +19,8 @@ function once(kept, key, fetch) {
 
 const TELLING_POINTS = 3;
 
-/** @param {any[]} fronts @param {string} axis @returns {any|undefined} */
-const newestOn = (fronts, axis) => fronts.filter((f) => f.memory === axis).sort((p, q) => String(q.created_at).localeCompare(String(p.created_at)))[0];
+/** @param {any[]} fronts @param {string} axis @returns {any|undefined} the newest front without limits */
+const newestOn = (fronts, axis) => fronts.filter((f) => f.memory === axis && unlimited(f.limits)).sort((p, q) => String(q.created_at).localeCompare(String(p.created_at)))[0];
 
 /** The axis a newcomer should see: arena, unless another one has a trade-off to show and arena has none. */
 function telling(fronts) {
@@ -38,6 +39,10 @@ export class Catalog {
     this.points = new Map();
     /** @type {Map<string, Promise<any>>} */
     this.bundles = new Map();
+    /** @type {Map<string, Promise<any>>} */
+    this.explanations = new Map();
+    /** @type {Map<string, Promise<any>>} */
+    this.noises = new Map();
   }
 
   /** Fetches the lists again. */
@@ -51,6 +56,16 @@ export class Catalog {
   /** @param {string} frontier @param {string} id @returns {Promise<any>} the point with layers and buffers */
   point(frontier, id) {
     return once(this.points, `${frontier}/${id}`, () => api.point(frontier, id));
+  }
+
+  /** @param {string} frontier @param {string} id @returns {Promise<any>} why the point is no smaller */
+  explanation(frontier, id) {
+    return once(this.explanations, `${frontier}/${id}`, () => api.explanation(frontier, id));
+  }
+
+  /** @param {string} frontier @param {string} id @returns {Promise<any>} how the point stands up to noise */
+  robustness(frontier, id) {
+    return once(this.noises, `${frontier}/${id}`, () => api.robustness(frontier, id));
   }
 
   /** @param {string} id @returns {Promise<any>} */
@@ -67,7 +82,7 @@ export class Catalog {
     await this.refresh();
     if (state.frontier) {
       const frontier = await api.frontier(state.frontier);
-      return { model: this.models.find((m) => m.id === frontier.model) ?? null, device: this.#device(frontier.device), axis: frontier.memory, frontier, known: [] };
+      return { model: this.models.find((m) => m.id === frontier.model) ?? null, device: this.#device(frontier.device), axis: frontier.memory, frontier, known: await api.frontiers(frontier.model, frontier.device) };
     }
     const device = this.#device(state.device);
     let model = this.models.find((m) => m.id === state.model || m.name === state.model) ?? null;

@@ -80,6 +80,16 @@ export function costs(points, axis, from, fewer) {
 }
 
 /**
+ * What lies between a point and its neighbours: there is nothing to buy in between.
+ * @param {Summary[]} points @param {string} axis @param {Summary} from
+ * @returns {{bytes: number, ns: number}[]} to the next larger (ns saved) and the next smaller point (ns lost); what exists of them
+ */
+export function neighbours(points, axis, from) {
+  const at = points.indexOf(from);
+  return (at < 0 ? [] : [points[at + 1], points[at - 1]]).filter(Boolean).map((other) => ({ bytes: bytesOn(other, axis) - bytesOn(from, axis), ns: other.latency_ns - from.latency_ns }));
+}
+
+/**
  * Which axes are logarithmic.
  * @param {"auto"|"linear"|"x"|"y"|"xy"} scale @param {Summary[]} points @param {string} axis @returns {""|"x"|"y"|"xy"}
  */

@@ -1,7 +1,7 @@
 /**
  * The address of the page is its state: what is shown can be copied, opened elsewhere and undone with Back.
  *
- * @typedef {"auto"|"arena"|"total"|"workspace"} Axis auto: arena, or the axis with most points if that front has no trade-off
+ * @typedef {"auto"|"arena"|"total"|"workspace"|"weights"} Axis auto: arena, or the axis with most points if that front has no trade-off
  * @typedef {object} State
  * @property {"workbench"|"models"|"jobs"} view
  * @property {string|null} model       id of the model
@@ -9,7 +9,8 @@
  * @property {Axis} memory             memory axis of the front
  * @property {string|null} frontier    id of a given front; null means the newest of (model, device, memory)
  * @property {string|null} a           id of point A
- * @property {string|null} b           id of point B
+ * @property {string|null} b           id of point B; "what-if": the answer to the question
+ * @property {string|null} ask         limits of the question as JSON; null when none is asked
  * @property {number|null} budget      bytes on the memory axis
  * @property {"b"|"kib"} units
  * @property {"auto"|"linear"|"x"|"y"|"xy"} scale   logarithmic axes; auto: those on which the front spans a factor of three
@@ -20,13 +21,13 @@
 
 const PATHS = { workbench: "/w", models: "/models", jobs: "/jobs" };
 const CHOICES = {
-  memory: ["auto", "arena", "total", "workspace"],
+  memory: ["auto", "arena", "total", "workspace", "weights"],
   units: ["kib", "b"],
   scale: ["auto", "linear", "x", "y", "xy"],
   theme: ["auto", "light", "dark"],
   tab: ["layers", "memory", "diff", "why"],
 };
-const TEXTS = ["model", "device", "frontier", "a", "b", "layer"];
+const TEXTS = ["model", "device", "frontier", "a", "b", "ask", "layer"];
 
 /** @param {string} href absolute address @returns {State} unknown values become defaults */
 export function parse(href) {
@@ -43,7 +44,7 @@ export function parse(href) {
 /** @param {State} state @returns {string} path and query, defaults left out */
 export function serialise(state) {
   const query = new URLSearchParams();
-  for (const name of ["model", "device", "memory", "frontier", "a", "b", "budget", "units", "scale", "theme", "tab", "layer"]) {
+  for (const name of ["model", "device", "memory", "frontier", "a", "b", "ask", "budget", "units", "scale", "theme", "tab", "layer"]) {
     const value = state[name];
     if (value !== null && value !== "" && value !== CHOICES[name]?.[0]) query.set(name, String(value));
   }

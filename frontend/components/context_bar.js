@@ -1,10 +1,11 @@
 /** Which model, device and memory axis; what is known of the front; what can be copied, saved and started. */
 
 import * as fmt from "../format.js";
+import * as limit from "../limits.js";
 import { copyText, h, replace, saveText } from "../dom.js";
 import { createMenu } from "./menu.js";
 
-const AXES = [["arena", "the RAM block: live activations, workspaces and converted copies"], ["total", "arena plus weights"], ["workspace", "the largest scratch memory of one layer"]];
+const AXES = [["arena", "the RAM block: live activations, workspaces and converted copies"], ["total", "arena plus weights"], ["workspace", "the largest scratch memory of one layer"], ["weights", "packed weights, within a given arena"]];
 const CSV = ["id", "arena_bytes", "total_bytes", "workspace_bytes", "weights_bytes", "peak_bytes", "latency_ns", "p10_ns", "p90_ns", "proven", "bound_ns", "gap", "measured_ns", "families"];
 
 /** @param {string} text @returns {string} for a POSIX shell */
@@ -13,14 +14,15 @@ const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replac
 /** The calls that give what is shown. */
 export function callsFor(view, origin) {
   const { model, device, axis, budget, a, frontier } = view;
-  const on = `--device ${quoted(device.name)}`;
+  const within = limit.options(limit.compact(frontier.limits), quoted);
+  const on = `--device ${quoted(device.name)}${within}`;
   const query = new URLSearchParams({ device: device.name, memory: axis, ...(budget === null ? {} : { budget: String(budget) }) });
   const best = `${origin}/api/v1/models/${model.id}/best?${query}`;
   return {
     cli: budget === null ? `tradespace frontier ${quoted(model.name)} ${on} --memory ${axis} --json` : `tradespace query ${quoted(model.name)} ${on} --memory ${axis} --budget ${budget} --json`,
     export: a && `tradespace export ${quoted(model.name)} ${on} --memory ${axis} --point ${a.id} -o net.zip`,
-    curl: budget === null ? `curl -fsS ${origin}/api/v1/frontiers/${frontier.id}` : `curl -fsS '${best}'`,
-    python: `import json, urllib.request\n\nwith urllib.request.urlopen("${budget === null ? `${origin}/api/v1/frontiers/${frontier.id}` : best}") as answer:\n    ${budget === null ? "frontier" : "best"} = json.load(answer)\n`,
+    curl: budget === null || within ? `curl -fsS ${origin}/api/v1/frontiers/${frontier.id}` : `curl -fsS '${best}'`,
+    python: `import json, urllib.request\n\nwith urllib.request.urlopen("${budget === null || within ? `${origin}/api/v1/frontiers/${frontier.id}` : best}") as answer:\n    ${budget === null || within ? "frontier" : "best"} = json.load(answer)\n`,
   };
 }
 
@@ -29,6 +31,8 @@ export function createContextBar(actions, viewNow, dataNow, app) {
   const model = h("select", { id: "model", onchange: () => actions.onChoose({ model: model.value, memory: "auto", a: null, b: null, layer: null, budget: null }) });
   const device = h("select", { id: "device", onchange: () => actions.onChoose({ device: device.value, a: null, b: null }) });
   const axes = AXES.map(([name, why]) => h("button", { type: "button", title: why, dataset: { axis: name }, onclick: () => actions.onChoose({ memory: name, budget: null }) }, name));
+  const within = h("select", { id: "limits", "aria-label": "Limits of the front", onchange: () => actions.onFront(within.value) });
+  const ask = h("button", { type: "button", title: "Try other limits without tracing a front (w)", onclick: () => actions.onQuestion() }, "What if");
   const about = h("p", { class: "about" });
   const stale = h("p", { class: "banner", hidden: true });
   const copy = async (text, what) => app.toasts.say((await copyText(text)) ? `${what} copied.` : "The browser refused the clipboard.");
@@ -59,7 +63,7 @@ export function createContextBar(actions, viewNow, dataNow, app) {
   const element = h("div", { class: "context" },
     h("div", { class: "context-row" },
       h("label", { class: "pick" }, h("span", {}, "Model"), model), h("label", { class: "pick" }, h("span", {}, "Device"), device),
-      h("div", { class: "segmented", role: "group", "aria-label": "Memory axis" }, axes), about, h("span", { class: "spring" }), measure, trace, copies, saves),
+      h("div", { class: "segmented", role: "group", "aria-label": "Memory axis" }, axes), h("label", { class: "pick" }, h("span", {}, "Limits"), within), about, h("span", { class: "spring" }), ask, measure, trace, copies, saves),
     stale);
 
   /** What was last drawn: an open list of models must not be drawn again under the pointer. */
@@ -76,13 +80,21 @@ export function createContextBar(actions, viewNow, dataNow, app) {
       replace(device, app.catalog.devices.map((d) => h("option", { value: d.name, selected: d.name === data.device.name, title: `${d.compiler} ${d.flags}` }, d.description && d.description !== d.name ? `${d.name} · ${d.description}` : d.name)));
       for (const button of axes) button.setAttribute("aria-pressed", String(button.dataset.axis === data.axis));
       const { frontier } = data;
+      const newest = new Map();
+      for (const front of (data.known ?? []).filter((f) => f.memory === data.axis).sort((p, q) => String(p.created_at).localeCompare(String(q.created_at)))) newest.set(limit.textOf(front.limits), front);
+      if (frontier) newest.set(limit.textOf(frontier.limits), frontier);
+      const named = (limits) => limit.chips(limit.compact(limits), (bytes) => fmt.bytes(bytes)).map((chip) => chip.words).join(", ") || "no limits";
+      within.parentElement.hidden = newest.size < 2 && (!frontier || limit.unlimited(frontier.limits));
+      replace(within, [...newest.values()].map((front) => h("option", { value: front.id, selected: front.id === frontier?.id }, named(front.limits))));
+      ask.hidden = !frontier;
       saves.hidden = !frontier;
       trace.hidden = measure.hidden = !frontier;
       const unproven = frontier?.points.filter((p) => !p.proven).length;
       about.textContent = frontier ? `${fmt.count(frontier.points.length, "point")}, ${unproven ? `${unproven} with a gap` : "all proven"} · solved in ${fmt.significant(frontier.solve_s, 2)} s` : "";
+      if (frontier && frontier.complete === false) about.textContent += ` · ${frontier.incomplete_because}`;
       about.title = frontier ? `certified by ${frontier.certified_by}; traced ${fmt.when(frontier.created_at)}; ${data.device.compiler} ${data.device.flags}` : "";
       stale.hidden = !frontier?.stale;
-      if (frontier?.stale) replace(stale, h("b", {}, "Stale: "), "costs changed since this front was traced. ", h("button", { type: "button", class: "link", onclick: () => actions.onTrace() }, "Trace it again"));
+      if (frontier?.stale) replace(stale, h("b", {}, "Stale: "), `${frontier.stale_because || "costs changed since this front was traced"}. `, h("button", { type: "button", class: "link", onclick: () => actions.onTrace() }, "Trace it again"));
     },
   };
 }

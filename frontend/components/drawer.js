@@ -30,7 +30,7 @@ export function createDrawer(actions) {
     tabs.get(to).focus();
   });
 
-  const read = { layers: ["full", "layer", "units"], memory: ["full", "layer", "units", "budget"], diff: ["full", "fullB", "layer", "units"], why: ["full", "a", "frontier", "units"] };
+  const read = { layers: ["full", "layer", "units", "noise", "noiseWanted"], memory: ["full", "layer", "units", "budget"], diff: ["full", "fullB", "layer", "units"], why: ["full", "a", "frontier", "units", "explained", "noise", "noiseWanted"] };
   /** What each panel last showed. */
   const shown = {};
 

@@ -1,7 +1,7 @@
 /** The front as a step line with everything that is said about its points, and the budget as a line to drag. */
 
 import * as fmt from "../format.js";
-import { bytesOn, familyColour } from "../front.js";
+import { bytesOn, familyColour, neighbours } from "../front.js";
 import { h } from "../dom.js";
 import { draw, purge, THEMES } from "../plot.js";
 import { byteTicks, timeTicks } from "../ticks.js";
@@ -48,10 +48,13 @@ function card(point, view, heading) {
   const families = Object.entries(point.families).sort((p, q) => q[1] - p[1]);
   const mix = families.map(([name, n]) => `<span style="color:${familyColour(name)}">■</span> ${n} ${name}`).join("  ");
   const proof = point.proven ? "proven optimal" : `gap ${fmt.percent(point.gap, 2)}, bound ${fmt.exactTime(point.bound_ns)}`;
+  const prices = neighbours(view.points, view.axis, point).map(({ bytes, ns }) => (bytes > 0
+    ? `<br>the next ${fmt.bytes(bytes, view.units)} buy ${fmt.time(-ns, 3)} (${fmt.time((-ns * 1024) / bytes, 3)} per KiB)`
+    : `<br>${fmt.bytes(-bytes, view.units)} less cost ${fmt.time(ns, 3)} (${fmt.time((ns * 1024) / -bytes, 3)} per KiB)`)).join("");
   const measured = point.measured_ns ? `<br>measured ${fmt.exactTime(point.measured_ns)}` : "";
   return (
     `<b>${heading}</b><br>${fmt.integer(bytesOn(point, view.axis))} B ${view.axis}<br>${fmt.exactTime(point.latency_ns)}` +
-    ` (p10–p90 ${fmt.time(point.p10_ns)} – ${fmt.time(point.p90_ns)})${measured}<br>${proof}<br>${mix}`
+    ` (p10–p90 ${fmt.time(point.p10_ns)} – ${fmt.time(point.p90_ns)})${measured}<br>${proof}${prices}<br>${mix}`
   );
 }
 

@@ -4,7 +4,7 @@ import { h, replace } from "../dom.js";
 
 const KEYS = [
   ["Front", [["j  →", "next point (more memory)"], ["k  ←", "previous point (less memory)"], ["a  /  b", "the focused row becomes A / B"], ["Click", "point A"], ["Shift+click", "point B"], ["Esc", "clear A and B"], ["l", "linear and logarithmic axes"], ["u", "bytes or KiB"], ["Double-click", "reset the zoom"]]],
-  ["Go to", [["m", "type a budget"], ["/", "filter layers"], ["1 – 4", "layers, memory, diff, why"], ["d", "diff of A and B"]]],
+  ["Go to", [["m", "type a budget"], ["/", "filter layers"], ["1 – 4", "layers, memory, diff, why"], ["d", "diff of A and B"], ["w", "what if"], ["p", "what the marked layer could run"]]],
   ["Do", [["e", "make the bundle of A"], ["c", "copy the link"], ["t", "light, dark, automatic"], ["?", "this help"]]],
 ];
 

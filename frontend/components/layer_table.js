@@ -29,16 +29,18 @@ const COLUMNS = [
   { name: "weights_bytes", label: "weights", num: true, value: (r) => r.weights_bytes },
   { name: "conversion_ns", label: "convert", num: true, value: (r) => r.conversion_ns },
 ];
+const KEPT = { name: "kept", label: "kept", num: true, value: (r) => r.kept ?? 1 };
 const CSV = ["index", "node", "op", "shape", "primitive", "family", "variant", "in_layout", "out_layout", "time_ns", "p10_ns", "p90_ns", "workspace_bytes", "weights_bytes", "conversions", "conversion_ns"];
 
-/** @param {{onLayer: (node: string|null) => void}} actions */
-export function createLayerTable({ onLayer }) {
+/** @param {{onLayer: (node: string|null) => void, onChoices: (layer: any) => void, onNoise: () => void}} actions */
+export function createLayerTable({ onLayer, onChoices, onNoise }) {
   const find = h("input", { type: "search", id: "layer-search", placeholder: "Filter layers  ( / )", "aria-label": "Filter layers", autocomplete: "off", spellcheck: "false" });
   const note = h("span", { class: "faint" });
   const save = (kind) => () => kind === "csv"
     ? saveText(fmt.csv(CSV, layerRows(view.full)), `${view.full.id}-layers.csv`, "text/csv")
     : saveText(JSON.stringify(view.full, null, 1), `${view.full.id}.json`, "application/json");
-  const tools = h("div", { class: "tools" }, find, note, h("span", { class: "spring" }),
+  const noise = h("button", { type: "button", class: "small toggle", title: "Solve again 100 times under the noise of the measured costs: how often does each layer keep its choice?", onclick: onNoise }, "Robustness");
+  const tools = h("div", { class: "tools" }, find, note, h("span", { class: "spring" }), noise,
     h("button", { type: "button", class: "small", onclick: save("csv") }, "CSV"), h("button", { type: "button", class: "small", onclick: save("json") }, "JSON"));
   const head = h("thead");
   const body = h("tbody");
@@ -48,9 +50,9 @@ export function createLayerTable({ onLayer }) {
   let order = { by: "index", down: false };
 
   find.addEventListener("input", render);
-  body.addEventListener("click", (event) => toggle(event.target.closest("tr")));
+  body.addEventListener("click", (event) => event.target.closest("button") || toggle(event.target.closest("tr")));
   body.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
+    if ((event.key !== "Enter" && event.key !== " ") || event.target.closest("button")) return;
     event.preventDefault();
     toggle(event.target.closest("tr"));
   });
@@ -72,11 +74,16 @@ export function createLayerTable({ onLayer }) {
         h("div", { class: "share" }, h("span", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } })), fmt.percent(share))),
       h("td", { class: "num", title: fmt.exactBytes(row.workspace_bytes) }, row.workspace_bytes ? fmt.columnBytes(row.workspace_bytes, view.units) : nothing),
       h("td", { class: "num", title: fmt.exactBytes(row.weights_bytes) }, row.weights_bytes ? fmt.columnBytes(row.weights_bytes, view.units) : nothing.cloneNode(true)),
-      h("td", { class: "num", title: row.conversions.join("\n") || "no layout change" }, row.conversions.length ? [h("div", {}, fmt.time(row.conversion_ns, 3)), h("div", { class: "sub" }, fmt.count(row.conversions.length, "change"))] : nothing.cloneNode(true)));
+      h("td", { class: "num", title: row.conversions.join("\n") || "no layout change" }, row.conversions.length ? [h("div", {}, fmt.time(row.conversion_ns, 3)), h("div", { class: "sub" }, fmt.count(row.conversions.length, "change"))] : nothing.cloneNode(true)),
+      view.noiseWanted && h("td", { class: `num ${row.kept < 0.9 ? "worse" : ""}`, title: row.kept === undefined ? null : `in ${fmt.percent(row.kept, 0)} of ${view.noise.draws} draws of the costs the optimum runs this here` }, row.kept === undefined ? (view.noise ? "–" : h("span", { class: "busy" })) : fmt.percent(row.kept, 0)),
+      h("td", { class: "act" }, row.op !== "convert" && h("button", { type: "button", class: "ghost small", "aria-label": `What ${row.node} could run`, title: "Pin or forbid (p)", onclick: () => onChoices(row) }, "⋯")));
   }
 
   function render() {
-    const rows = layerRows(view.full);
+    const rows = layerRows(view.full).map((row) => ({ ...row, kept: view.noise?.kept[row.node] }));
+    const columns = view.noiseWanted ? [...COLUMNS, KEPT] : COLUMNS;
+    table.classList.toggle("noisy", Boolean(view.noiseWanted));
+    noise.setAttribute("aria-pressed", String(Boolean(view.noiseWanted)));
     const total = view.full.latency_ns;
     const widest = Math.max(...rows.map((row) => row.cost_ns));
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -84,12 +91,14 @@ export function createLayerTable({ onLayer }) {
     const shown = rows.filter((row) => words.every((word) => text(row).includes(word)));
     note.textContent = words.length ? `${shown.length} of ${rows.length}` : fmt.count(rows.length, "layer");
     const focused = document.activeElement?.closest?.("th") && head.contains(document.activeElement) ? document.activeElement.dataset.column : null;
-    replace(head, headerRow(COLUMNS, order, (next) => {
+    const header = headerRow(columns, order, (next) => {
       order = next;
       render();
-    }));
+    });
+    header.append(h("th", { scope: "col" }, h("span", { class: "visually-hidden" }, "Pin or forbid")));
+    replace(head, header);
     if (focused) head.querySelector(`[data-column="${focused}"]`)?.focus();
-    replace(body, sorted(shown, COLUMNS, order).map((row) => line(row, total, widest)));
+    replace(body, sorted(shown, columns, order).map((row) => line(row, total, widest)));
   }
 
   return {
@@ -98,13 +107,14 @@ export function createLayerTable({ onLayer }) {
     update(next) {
       const before = view;
       view = next;
-      if (before?.full === next.full && before.units === next.units && before.layer !== next.layer) {
+      const same = ["full", "units", "noise", "noiseWanted"].every((name) => before?.[name] === next[name]);
+      if (same && before.layer !== next.layer) {
         for (const row of body.children) {
           row.classList.toggle("linked", row.dataset.node === next.layer);
           if (row.dataset.node === next.layer) row.setAttribute("aria-current", "true");
           else row.removeAttribute("aria-current");
         }
-      } else if (before?.full !== next.full || before.units !== next.units) render();
+      } else if (!same) render();
     },
   };
 }

@@ -29,7 +29,7 @@ export function createMemoryPicture({ onLayer }) {
   const table = h("table", { class: "grid compact" }, h("caption", { class: "visually-hidden" }, "Buffers alive at the step"),
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "buffer"), h("th", { scope: "col", class: "num" }, "bytes"), h("th", { scope: "col", class: "num" }, "offset"), h("th", { scope: "col", class: "num" }, "steps"))), live, sum);
   const element = h("div", { class: "panel-body memory-panel" }, legend, frame,
-    h("div", { class: "step-line" }, h("label", { for: "step" }, "Step"), slider, stepName), h("div", { class: "table-scroll" }, table));
+    h("div", { class: "step-line" }, h("label", { for: "step" }, "Step"), slider, stepName), h("div", { class: "table-scroll", tabindex: "0" }, table));
   let view = null;
   let step = 0;
 

@@ -61,7 +61,7 @@ export function createPointHeader({ onBundle, onSelect, onClear, onCancel }) {
             h("span", { title: fmt.exactTime(a.latency_ns) }, fmt.milliseconds(a.latency_ns), h("small", {}, " ms")),
             h("span", { title: fmt.exactBytes(bytesOn(a, axis)) }, fmt.integer(bytesOn(a, axis)), h("small", {}, ` B ${axis}`))),
           h("span", { class: "spring" }),
-          b && b.id !== a.id && h("button", { type: "button", class: "ghost small", title: "Swap A and B", onclick: () => { onSelect(b.id, "a"); onSelect(a.id, "b"); } }, "A ⇄ B"),
+          b && b.id !== a.id && b !== view.answered?.point && h("button", { type: "button", class: "ghost small", title: "Swap A and B", onclick: () => { onSelect(b.id, "a"); onSelect(a.id, "b"); } }, "A ⇄ B"),
           h("button", { type: "button", class: "ghost icon", "aria-label": "Clear the selection", title: "Clear the selection (Esc)", onclick: onClear }, "×")),
         h("div", { class: "point-facts" },
           h("span", { class: `badge ${a.proven ? "ok" : "warn"}`, title: a.proven ? "no selection within this memory is faster" : `lower bound ${fmt.exactTime(a.bound_ns)}` }, a.proven ? "Proven optimal" : `Gap ${fmt.percent(a.gap, 2)}`),

@@ -3,9 +3,11 @@
 import * as fmt from "../format.js";
 import { buys, bytesOn, costs } from "../front.js";
 import { h, replace } from "../dom.js";
-import { liveBytes } from "./memory_picture.js";
 
-const CERTIFIED = { "highs-lp+dp": "an exact linear program (HiGHS) and, separately, dynamic programming" };
+const METHODS = { "highs-lp": "an exact linear program (HiGHS)", mip: "integer programming", "highs-mip": "integer programming (HiGHS)", dp: "dynamic programming", labels: "a search over labels" };
+
+/** @param {string} methods `highs-lp+dp` @returns {string} in words: independent methods that gave the same answer */
+const certified = (methods) => methods.split("+").map((name) => METHODS[name] ?? name).join(" and, separately, ");
 
 /** Memory steps worth asking about on a front of this width: four powers of two up to half of it. */
 function questions(points, axis) {
@@ -14,8 +16,8 @@ function questions(points, axis) {
   return [top / 64, top / 16, top / 4, top].filter((x) => x >= 64);
 }
 
-/** @param {{onSelect: (id: string, which: "a"|"b") => void}} actions */
-export function createWhy({ onSelect }) {
+/** @param {{onSelect: (id: string, which: "a"|"b") => void, onNoise: () => void}} actions */
+export function createWhy({ onSelect, onNoise }) {
   const element = h("div", { class: "panel-body why" });
 
   const block = (title, ...children) => h("section", {}, h("h3", {}, title), ...children);
@@ -39,12 +41,25 @@ export function createWhy({ onSelect }) {
     return [h("ul", { class: "prices" }, lines), h("ul", { class: "prices" }, losses)];
   }
 
-  function binding(full, units) {
-    const lives = liveBytes(full);
-    const at = lives.indexOf(Math.max(...lives));
-    const alive = full.buffers.filter((b) => b.first <= at && at < b.last).sort((p, q) => q.size_bytes - p.size_bytes);
-    const parts = alive.map((b) => `${b.kind === "workspace" ? "workspace" : b.kind === "copy" ? "converted input" : `output of ${b.node}`} ${fmt.bytes(b.size_bytes, units)}`);
-    return [`${full.steps[at]}: ${parts.join(" + ")}`, fmt.exactBytes(lives[at])];
+  /** The steps that keep the point from being smaller; all of them would have to shrink. */
+  function binding({ explained, units }) {
+    if (!explained) return [["Binding steps", "…"]];
+    const shown = explained.binding.slice(0, 4);
+    const rows = shown.map((step, i) => [i ? "" : explained.binding.length > 1 ? "Binding steps" : "Binding step", [h("b", {}, step.step), `: ${step.parts.map(([what, size]) => `${what} ${fmt.bytes(size, units)}`).join(" + ")}`], fmt.exactBytes(step.live_bytes)]);
+    if (explained.binding.length > shown.length) rows.push(["", `and ${fmt.count(explained.binding.length - shown.length, "more step")} as full as these`]);
+    return rows;
+  }
+
+  /** What the noise of the costs could change. */
+  function robust({ noise, noiseWanted, full }) {
+    if (!noiseWanted) return h("p", {}, "How much of this choice is noise? ", h("button", { type: "button", class: "link", onclick: onNoise }, "Solve it 100 times under the measured spread"));
+    if (!noise) return h("p", { class: "faint" }, h("span", { class: "busy", "aria-hidden": "true" }), " Solving under 100 draws of the costs");
+    const unsure = full.layers.filter((layer) => noise.kept[layer.node] < 0.9).sort((p, q) => noise.kept[p.node] - noise.kept[q.node]);
+    return facts([
+      ["Regret", `${fmt.percent(noise.regret_mean, 2)} slower than the best choice on average, ${fmt.percent(noise.regret_worst, 2)} at worst, over ${noise.draws} draws of the samples`],
+      ["Choices", unsure.length ? `${fmt.integer(full.layers.length - unsure.length)} of ${fmt.integer(full.layers.length)} layers keep theirs in 90 % of the draws; least sure: ${unsure.slice(0, 3).map((layer) => `${layer.node} ${fmt.percent(noise.kept[layer.node], 0)}`).join(", ")}` : "every layer keeps its choice in at least 90 % of the draws"],
+      noise.single > 0 && ["Not known", `${fmt.count(noise.single, "cost")} with a single sample never vary here`],
+    ]);
   }
 
   return {
@@ -62,18 +77,19 @@ export function createWhy({ onSelect }) {
       replace(element,
         block("The price of memory from here", ...prices(view)),
         block("What bounds it", facts([
-          ["Fullest step", ...binding(full, units)],
+          ...binding(view),
           ["Peak, arena", full.arena_bytes === full.peak_bytes ? `${fmt.integer(full.peak_bytes)} B, packed without a gap` : `${fmt.integer(full.peak_bytes)} B alive, ${fmt.integer(full.arena_bytes)} B with offsets`, fmt.exactBytes(full.arena_bytes)],
           ["Smallest budget", `${fmt.integer(view.smallestBytes)} B, because of ${view.smallestStep}`],
         ])),
         block("How sure it is", facts([
           ["Optimality", a.proven ? `Proven: no selection within ${fmt.integer(bytesOn(a, axis))} B of ${axis} is faster.` : `Not proven: nothing faster than ${fmt.time(a.bound_ns)} exists; the gap is ${fmt.percent(a.gap, 2)}.`, fmt.exactTime(a.bound_ns)],
-          ["Certified by", CERTIFIED[frontier.certified_by] ?? frontier.certified_by],
+          ["Certified by", certified(frontier.certified_by), frontier.uncertified_because || frontier.certified_by],
           ["Spread", `p10 ${fmt.time(a.p10_ns)}, p90 ${fmt.time(a.p90_ns)} over the samples of its primitives`, `${fmt.exactTime(a.p10_ns)} – ${fmt.exactTime(a.p90_ns)}`],
           ["Measured", a.measured_ns ? `${fmt.time(a.measured_ns)} in the verified bundle, ${fmt.signed(fmt.percent(a.measured_ns / a.latency_ns - 1), a.measured_ns - a.latency_ns)} against the prediction` : "Not run yet as a whole: make a bundle to measure it."],
         ])),
+        block("What noise could change", robust(view)),
         block("What the numbers include", facts([
-          ["Latency", `Sum of measured medians of ${fmt.count(full.layers.length, "layer")} plus ${fmt.time(Math.max(0, conversions), 3)} of layout changes, on ${frontier.device}.`, fmt.exactTime(conversions)],
+          ["Latency", `Sum of measured ${frontier.limits?.objective === "p90" ? "90th percentiles" : "medians"} of ${fmt.count(full.layers.length, "layer")} plus ${fmt.time(Math.max(0, conversions), 3)} of layout changes, on ${frontier.device}.`, fmt.exactTime(conversions)],
           ["Arena", "Activations, workspaces and converted copies at fixed offsets, alignment included: the macro in the header."],
           ["Weights", `${fmt.integer(a.weights_bytes)} B, packed as shipped. Constant data, outside the arena.`],
           ["Not included", `The caller's input and output buffers (${fmt.integer(frontier.io_bytes)} B) and the code.`],

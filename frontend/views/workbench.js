@@ -10,9 +10,13 @@ import { createDrawer } from "../components/drawer.js";
 import { createFrontPlot } from "../components/front_plot.js";
 import { createFrontTable } from "../components/front_table.js";
 import { active, concerns } from "../components/job_tray.js";
+import { createLayerChoices } from "../components/layer_choices.js";
+import { createQuestionBar } from "../components/question_bar.js";
 import { createSeeding } from "../components/seeding.js";
 import { createNoModels, noFront } from "../components/empty.js";
 import { refusal } from "../components/drop_zone.js";
+import * as limit from "../limits.js";
+import { createQuestions } from "./questions.js";
 
 /** @param {any} app @returns {any} a view: element, update, onJob, key, close */
 export function createWorkbench(app) {
@@ -29,7 +33,13 @@ export function createWorkbench(app) {
     onModels: () => store.set({ view: "models" }),
     onBundle: () => bundle(),
     onMeasure: (thenTrace) => measure(thenTrace),
-    onTrace: () => trace(),
+    onTrace: () => trace(data.frontier?.limits),
+    onTraceLimits: () => trace(view.asked),
+    onFront: (id) => store.set({ frontier: id, memory: data.axis, a: null, b: null, ask: null }),
+    onQuestion: () => ask(store.state.ask ? null : limit.compact(data.frontier.limits)),
+    onAsk: (limits) => ask(limits),
+    onChoices: (layer) => choices.open(layer),
+    onNoise: () => questions.toggleNoise(),
     onCancel: app.cancelJob,
     onRetry: app.retryJob,
   };
@@ -39,6 +49,16 @@ export function createWorkbench(app) {
   const table = createFrontTable(actions);
   const drawer = createDrawer(actions);
   const seeding = createSeeding(actions);
+  const question = createQuestionBar(actions);
+  const questions = createQuestions(app, () => view && render());
+  const choices = createLayerChoices({
+    load: (node) => api.layerOptions(data.frontier.id, node),
+    asked: () => limit.parse(store.state.ask) ?? limit.compact(data.frontier.limits),
+    onPin: (node, primitive) => ask(limit.pinned(limit.parse(store.state.ask) ?? limit.compact(data.frontier.limits), node, primitive)),
+    onBan: (node, primitive, on) => ask(limit.banned(limit.parse(store.state.ask) ?? limit.compact(data.frontier.limits), node, primitive, on)),
+    units: () => store.state.units,
+    fail: (problem) => app.toasts.fail(problem),
+  });
   const scaleButton = (axis, text) => h("button", { type: "button", class: "small toggle", dataset: { axis }, title: `${text} (l)`, onclick: () => toggleScale(axis) }, text);
   const scales = [scaleButton("x", "log memory"), scaleButton("y", "log latency")];
   const units = h("button", { type: "button", class: "small toggle", title: "Exact bytes or KiB (u)", onclick: () => toggleUnits() }, "exact bytes");
@@ -49,7 +69,7 @@ export function createWorkbench(app) {
     h("section", { class: "card front-card", "aria-label": "Front" }, bar.element, plotTools, plot.element, table.element),
     drawer.element);
   const body = h("div", { class: "workbench-body" });
-  const element = h("div", { class: "workbench" }, h("h1", { class: "visually-hidden" }, "Workbench"), context.element, body);
+  const element = h("div", { class: "workbench" }, h("h1", { class: "visually-hidden" }, "Workbench"), context.element, question.element, body);
   const keys = createKeys();
 
   /** What the server gave: {model, device, frontier, known, costs}. */
@@ -61,6 +81,8 @@ export function createWorkbench(app) {
   let fills = 0;
   /** Keys of (model, device, memory) to trace as soon as their costs are there. */
   const traceNext = new Map();
+  /** Jobs whose front is shown when it is there. */
+  const showNext = new Set();
 
   async function load() {
     const own = (loads += 1);
@@ -87,7 +109,7 @@ export function createWorkbench(app) {
     const changes = { model: data.model?.id ?? state.model, memory: axis };
     if (state.a && !known.has(state.a)) app.toasts.say("Point A of the link is not on this front; showing the knee instead.");
     if (!known.has(state.a)) changes.a = ((state.budget && best(points, axis, state.budget)) || knee(points, axis) || points[0]).id;
-    if (state.b && !known.has(state.b)) changes.b = null;
+    if (state.b && !known.has(state.b) && !(state.b === "what-if" && state.ask)) changes.b = null;
     store.set(changes, { replace: true });
   }
 
@@ -98,12 +120,15 @@ export function createWorkbench(app) {
     const points = view?.frontier === frontier ? view.points : ordered(frontier.points, axis);
     const everyone = [...points, ...frontier.baselines.map((one) => one.point)];
     const named = (id) => everyone.find((p) => p.id === id) ?? null;
-    const [a, b] = [named(state.a), named(state.b)];
+    const asked = questions.now(points, frontier.baselines);
+    const [a, b] = [named(state.a), state.b === "what-if" ? asked.answered?.point ?? null : named(state.b)];
     return {
+      ...asked,
       frontier, axis, points, a, b, baselines: frontier.baselines, knee: view?.frontier === frontier ? view.knee : knee(points, axis),
       smallestBytes: frontier.smallest_bytes, smallestStep: frontier.smallest_step, model: data.model, device: data.device,
       budget: state.budget, units: state.units, scale: logAxes(state.scale, points, axis), tab: state.tab, layer: state.layer, theme: app.theme(),
-      full: a && view?.full?.id === a.id ? view.full : null, fullB: b && view?.fullB?.id === b.id ? view.fullB : null,
+      full: a && view?.full?.id === a.id ? view.full : null, fullB: b && state.b === "what-if" ? b : b && view?.fullB?.id === b.id ? view.fullB : null,
+      explained: a && view?.explained?.point === a.id && view.frontier === frontier ? view.explained : null,
       bundle: a && view?.bundle?.id === a.bundle_id ? view.bundle : null,
       bundleJob: a && app.jobs.find((job) => active(job) && job.kind === "bundle" && job.params.point === a.id),
     };
@@ -112,6 +137,7 @@ export function createWorkbench(app) {
   function render() {
     const seed = app.jobs.find((job) => job.kind === "seed");
     context.update(data);
+    if (error || !data?.frontier) question.update({ asked: null });
     if (error) return replace(body, h("section", { class: "card narrow" }, refusal(error), h("div", { class: "actions" }, h("button", { type: "button", onclick: () => store.set({ model: null, device: null, frontier: null, a: null, b: null }) }, "Start over"), h("button", { type: "button", onclick: load }, "Try again"))));
     if (!data) return replace(body, h("div", { class: "card loading" }, h("span", { class: "busy" }), " Loading"));
     if (!data.frontier) {
@@ -130,6 +156,7 @@ export function createWorkbench(app) {
     if (body.firstElementChild !== bench) replace(body, bench);
     show(before);
     fill();
+    questions.follow(view);
     return undefined;
   }
 
@@ -138,6 +165,7 @@ export function createWorkbench(app) {
     if (differs(before, view, shown)) for (const part of [bar, table]) part.update(view);
     if (differs(before, view, [...shown, "scale", "theme"])) plot.update(view);
     drawer.update(view);
+    question.update(view);
     for (const button of scales) button.setAttribute("aria-pressed", String(view.scale.includes(button.dataset.axis)));
     units.setAttribute("aria-pressed", String(view.units === "b"));
   }
@@ -148,6 +176,7 @@ export function createWorkbench(app) {
     const { a, b, frontier } = view;
     const wanted = [
       a && !view.full && ["full", catalog.point(frontier.id, a.id)],
+      a && !view.explained && view.points.includes(a) && ["explained", catalog.explanation(frontier.id, a.id)],
       b && !view.fullB && ["fullB", catalog.point(frontier.id, b.id)],
       a?.bundle_id && !view.bundle && ["bundle", catalog.bundle(a.bundle_id)],
     ].filter(Boolean);
@@ -159,6 +188,12 @@ export function createWorkbench(app) {
       else app.toasts.fail(answer.reason);
     });
     drawer.update(view);
+  }
+
+  /** Limits to try, null to stop asking; the answer becomes B. */
+  function ask(limits) {
+    const b = store.state.b === "what-if" || !store.state.b ? (limits ? "what-if" : null) : store.state.b;
+    store.set({ ask: limits && limit.textOf(limits), b }, { replace: Boolean(store.state.ask) });
   }
 
   function select(id, which) {
@@ -217,7 +252,21 @@ export function createWorkbench(app) {
     if (job && thenTrace) traceNext.set(job.id, { model: model.id, device: device.name, memory: data.axis });
   }
 
-  const trace = () => start(api.trace(data.model.id, data.device.name, data.axis), `Tracing the front of ${data.model.name} (${data.axis}).`);
+  async function trace(limits) {
+    const within = limit.compact(limits);
+    const job = await start(api.trace(data.model.id, data.device.name, data.axis, within), `Tracing the front of ${data.model.name} (${data.axis}${limit.unlimited(within) ? "" : ", limited"}).`);
+    if (!job || limit.unlimited(within)) return;
+    const known = app.jobs.find((one) => one.id === job.id);
+    if (known && !active(known)) showTraced(known); // it was quicker than the answer to the request
+    else showNext.add(job.id);
+  }
+
+  /** Shows the front of a job that has ended. @returns {boolean} whether there is one */
+  function showTraced(job) {
+    if (job.state !== "succeeded" || !job.result_url) return false;
+    store.set({ frontier: job.result_url.split("/").at(-1), memory: job.params.memory, a: null, b: null, ask: null });
+    return true;
+  }
 
   function createKeys() {
     const walk = (by) => {
@@ -231,9 +280,16 @@ export function createWorkbench(app) {
       if (id) select(id, which);
     };
     const tab = (name) => store.set({ tab: name });
+    const choose = () => {
+      const node = document.activeElement?.closest?.("tr[data-node]")?.dataset.node ?? view.layer;
+      const layer = view.full?.layers.find((one) => one.node === node);
+      if (layer) choices.open(layer);
+      else app.toasts.say("Mark a layer in the table first, then press p.");
+    };
     return {
       j: () => walk(1), ArrowRight: () => walk(1), k: () => walk(-1), ArrowLeft: () => walk(-1),
       a: () => mark("a"), b: () => mark("b"), Escape: actions.onClear, e: bundle, d: () => tab("diff"), m: () => bar.focus(),
+      w: actions.onQuestion, p: () => choose(),
       1: () => tab("layers"), 2: () => tab("memory"), 3: () => tab("diff"), 4: () => tab("why"),
       l: () => store.set({ scale: { "": "x", x: "y", y: "xy", xy: "linear" }[view.scale] }, { replace: true }),
       u: toggleUnits,
@@ -262,6 +318,7 @@ export function createWorkbench(app) {
         traceNext.delete(job.id);
         if (job.state === "succeeded") start(api.trace(next.model, next.device, next.memory), "Measured. Tracing the front.");
       }
+      if (ended && showNext.delete(job.id) && showTraced(job)) return;
       if (ended && job.state === "succeeded") load();
       else render();
     },

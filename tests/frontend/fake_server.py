@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+import fake_answers  # noqa: E402
 import fake_data  # noqa: E402
 
 FRONTEND = ROOT / "frontend"
@@ -66,6 +67,8 @@ class World:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
         self.bundles: dict[str, dict[str, Any]] = {}
+        self.stale_because = ""
+        self.questions: list[dict[str, Any]] = []  # bodies of what-if requests, in order
         self.hold = threading.Event()  # cleared: running jobs stand still
         self.hold.set()
         self.models = {} if seeding else {m["id"]: m for m in self.seed_models()}
@@ -147,7 +150,7 @@ class World:
         points, baselines = fronts()[axis]
         head = {
             "id": f"frt_{axis}", "model": FRONT_MODEL, "device": "host", "memory": axis, "created_at": NOW,
-            "stale": False, "solve_s": 0.41,
+            "stale": bool(self.stale_because), "stale_because": self.stale_because, "solve_s": 0.41, "limits": {},
         }  # fmt: skip
         if not full:
             return head | {"points": len(points)}
@@ -156,7 +159,8 @@ class World:
             for name, (text, p) in baselines.items()
         ]
         return head | {
-            "certified_by": "highs-lp+dp", "smallest_bytes": getattr(points[0], f"{axis}_bytes"),
+            "certified_by": "highs-lp+dp", "uncertified_because": "", "complete": True, "incomplete_because": "",
+            "smallest_bytes": getattr(points[0], f"{axis}_bytes"),
             "smallest_step": "stage1/block3/conv2", "io_bytes": 27_688,
             "points": [p.summary() | self.extra(p) for p in points], "baselines": named,
         }  # fmt: skip
@@ -209,6 +213,12 @@ class Handler(BaseHTTPRequestHandler):
         with world.lock:
             if match := re.fullmatch(r"/frontiers/frt_(\w+)(?:/points/(\w+))?", path):
                 return self.frontier(*match.groups())
+            if match := re.fullmatch(r"/frontiers/frt_(\w+)/points/(\w+)/(explanation|robustness)", path):
+                axis, point_id, what = match.groups()
+                answer = {"explanation": fake_answers.explanation, "robustness": fake_answers.robustness}[what]
+                return self.answer(200, answer(fronts()[axis][0], world.find(axis, point_id), axis))
+            if match := re.fullmatch(r"/frontiers/frt_(\w+)/options", path):
+                return self.answer(200, fake_answers.layer_options(query["node"]))
             if match := re.fullmatch(r"/bundles/(bdl_\w+)(/download)?", path):
                 bundle = world.bundles[match[1]]
                 return self.answer(200, archive(), "application/zip") if match[2] else self.answer(200, bundle)
@@ -272,6 +282,22 @@ class Handler(BaseHTTPRequestHandler):
             return self.accepted(
                 world.start("frontier", params, f"/api/v1/frontiers/frt_{params['memory']}", [("tracing", 8)])
             )
+        if match := re.fullmatch(r"/frontiers/frt_(\w+)/(what-if|pin-prices)", path):
+            point = world.find(match[1], params["point"])
+            if match[2] == "pin-prices":
+                return self.answer(200, fake_answers.pin_prices(point, params["limits"]))
+            world.questions.append(params)
+            if "direct" in params["limits"].get("forbid", []):
+                return self.problem(
+                    422, "limits-impossible", "the limits leave 1 layer of resnet26 without a primitive: stem",
+                    "allow the family direct", [("stem", "24 options, none allowed")], layers=["stem"],
+                )  # fmt: skip
+            found = fake_answers.what_if(point, params["limits"])
+            return self.answer(200, found | {
+                "frontier_id": f"frt_{match[1]}", "memory": match[1], "budget_bytes": params["budget_bytes"],
+                "point": found["point"] | world.extra(point) | {"bundle_id": None, "measured_ns": None},
+                "against": point.summary() | world.extra(point),
+            })  # fmt: skip
         stages = [("generating", 2), ("compiling", 4), ("running", 4), ("zipping", 1)]
         return self.accepted(world.start("bundle", params, f"/api/v1/bundles/bdl_{params['point'][3:]}", stages))
 

@@ -1,0 +1,103 @@
+/** What if: limits to try, the answer of the server, and how it differs from A. */
+
+import * as fmt from "../format.js";
+import * as limit from "../limits.js";
+import { familyColour } from "../front.js";
+import { h, replace } from "../dom.js";
+import { createMenu } from "./menu.js";
+
+const ERRORS = [["", "any"], ["1e-4", "1e-4: Winograd F(6,3) and better"], ["5e-5", "5e-5: Winograd F(4,3) and better"], ["1e-5", "1e-5: direct, GEMM, FFT, F(2,3)"]];
+
+/** @param {number} value @param {string} text @returns {HTMLElement} a difference, green when it is less */
+const change = (value, text, title) => h("span", { class: value < 0 ? "better" : value > 0 ? "worse" : "faint", title }, value === 0 ? "same" : fmt.signed(text, value));
+
+/** @param {any} actions onAsk, onTraceLimits, onSelect, onTab, onBudget */
+export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
+  const families = createMenu("Families", () => (view?.families ?? []).map((family) => {
+    const off = (view.asked.forbid ?? []).includes(family);
+    return [off ? `Allow ${family}` : `Forbid ${family}`, off ? "convolutions may use it again" : "no convolution uses it", () => onAsk(limit.forbidden(view.asked, family, !off))];
+  }));
+  const error = h("select", { id: "ask-error", onchange: () => onAsk(limit.compact({ ...view.asked, max_error: error.value ? Number(error.value) : undefined })) }, ERRORS.map(([value, text]) => h("option", { value }, text)));
+  const objective = h("select", { id: "ask-objective", onchange: () => onAsk(limit.compact({ ...view.asked, objective: objective.value })) }, h("option", { value: "p50" }, "median (p50)"), h("option", { value: "p90" }, "slow tail (p90)"));
+  const sized = (name, id) => {
+    const input = h("input", { type: "text", id, class: "ask-size", placeholder: "any", autocomplete: "off", spellcheck: "false" });
+    const commit = () => {
+      const text = input.value.trim();
+      const bytes = text ? fmt.parseBytes(text) : undefined;
+      input.setAttribute("aria-invalid", String(bytes === null));
+      if (bytes !== null) onAsk(limit.compact({ ...view.asked, [name]: bytes }));
+    };
+    input.addEventListener("change", commit);
+    return input;
+  };
+  const weights = sized("max_weights_bytes", "ask-weights");
+  const arena = sized("max_arena_bytes", "ask-arena");
+  const pick = (text, field) => h("label", { class: "pick" }, h("span", {}, text), field);
+  const arenaPick = pick("Arena at most", arena);
+  const chips = h("ul", { class: "ask-chips", "aria-label": "Limits of the question" });
+  const answer = h("div", { class: "ask-answer", "aria-live": "polite" });
+  const element = h("section", { class: "card question", "aria-label": "What if", hidden: true },
+    h("div", { class: "ask-row" }, h("h2", {}, "What if"), chips, h("span", { class: "spring" }), families, pick("Error", error), pick("Weights at most", weights), arenaPick, pick("Times", objective),
+      h("button", { type: "button", class: "ghost icon", "aria-label": "Close the question", title: "Close (w)", onclick: () => onAsk(null) }, "×")),
+    answer);
+  let view = null;
+
+  function drawChips() {
+    const prices = new Map((view.prices ?? []).map((price) => [price.layer, price]));
+    const all = limit.chips(view.asked, (bytes) => fmt.bytes(bytes, view.units));
+    replace(chips, all.map(({ key, words, rest }) => {
+      const price = key.startsWith("pin ") && prices.get(key.slice(4));
+      return h("li", { class: "ask-chip" }, h("span", {}, words),
+        price && h("small", { title: `Free, the layer runs ${price.instead} at this budget; arena ${fmt.signed(fmt.exactBytes(price.arena_bytes), price.arena_bytes)}` }, price.latency_ns === 0 ? "costs nothing" : `costs ${fmt.time(price.latency_ns, 3)}`),
+        h("button", { type: "button", "aria-label": `Lift: ${words}`, onclick: () => onAsk(rest) }, "×"));
+    }), all.length === 0 && h("li", { class: "faint" }, "Pin or forbid primitives in the layer table (⋯ or p), or narrow the whole network here."));
+  }
+
+  function drawAnswer() {
+    const { answered, asking, problem, a, axis, units } = view;
+    if (asking && !answered) return replace(answer, h("p", { class: "faint" }, h("span", { class: "busy", "aria-hidden": "true" }), " Solving"));
+    if (problem) return replace(answer, refused(problem));
+    if (!answered) return replace(answer, h("p", { class: "faint" }, a ? "" : "Select a point to compare with."));
+    const { point, differences: d, against } = answered;
+    const figure = (name, value, delta, text, exact) => h("div", { class: "ask-figure" }, h("dt", {}, name), h("dd", {}, h("b", { title: exact }, value), " ", change(delta, text)));
+    const size = (name) => figure(name, fmt.bytes(point[`${name}_bytes`], units), d[`${name}_bytes`], fmt.bytes(d[`${name}_bytes`], units), fmt.exactBytes(point[`${name}_bytes`]));
+    const budget = answered.budget_bytes === null ? "at any memory" : `within ${fmt.bytes(answered.budget_bytes, units)} of ${axis}`;
+    return replace(answer,
+      h("dl", { class: "ask-figures" },
+        figure("latency", fmt.time(point.latency_ns), d.latency_ns, `${fmt.time(d.latency_ns, 3)} (${fmt.percent(d.latency_ns / against.latency_ns)})`, fmt.exactTime(point.latency_ns)),
+        size("arena"), size("weights"), size("workspace")),
+      h("p", { class: "ask-note" },
+        h("span", { class: `badge ${point.proven ? "ok" : "warn"}` }, point.proven ? "Proven optimal" : `Gap ${fmt.percent(point.gap, 2)}`),
+        h("span", {}, `${budget}; ${d.layers.length ? `${fmt.count(d.layers.length, "layer")} differ${d.layers.length === 1 ? "s" : ""} from A` : "the same choices as A"}.`),
+        h("span", { class: "faint", title: answered.certified_by }, `${answered.answered_from === "front" ? "read from the front" : "solved"} in ${fmt.integer(Math.max(1, Math.round(answered.elapsed_ms)))} ms`),
+        h("span", { class: "spring" }),
+        d.layers.length > 0 && h("button", { type: "button", class: "small", onclick: () => onTab("diff") }, "Layer by layer"),
+        h("button", { type: "button", class: "small", title: "The whole front within these limits, as a job; kept beside this one", onclick: onTraceLimits }, "Trace this front")),
+      d.layers.length > 0 && h("ul", { class: "ask-layers" }, d.layers.slice(0, 4).map((one) => h("li", {}, h("b", {}, one.node), ` ${one.before} → ${one.after} `, change(one.latency_ns, fmt.time(one.latency_ns, 3)))), d.layers.length > 4 && h("li", { class: "faint" }, `and ${fmt.count(d.layers.length - 4, "more layer")}`)));
+  }
+
+  function refused(problem) {
+    const least = problem.facts?.smallest_bytes;
+    return h("div", { class: "ask-refused" }, h("p", { class: "verdict short" }, problem.message),
+      problem.items?.length > 1 && h("ul", {}, problem.items.slice(0, 6).map((item) => h("li", {}, h("b", {}, item.pointer), ` ${item.detail}`))),
+      problem.hint && h("p", { class: "faint" }, problem.hint),
+      problem.type === "/problems/budget-infeasible" && least > 0 && problem.facts.smallest_step && h("button", { type: "button", class: "small", onclick: () => onBudget(least, true) }, `Set the budget to ${fmt.bytes(least, view.units)}`));
+  }
+
+  return {
+    element,
+    focus: () => element.querySelector("button")?.focus(),
+    /** @param {any} next view with asked (null: closed), answered, asking, problem, prices, families */
+    update(next) {
+      view = next;
+      element.hidden = !next.asked;
+      if (!next.asked) return;
+      error.value = ERRORS.find(([value]) => Number(value) === next.asked.max_error)?.[0] ?? "";
+      objective.value = next.asked.objective ?? "p50";
+      for (const [input, name] of [[weights, "max_weights_bytes"], [arena, "max_arena_bytes"]]) if (document.activeElement !== input) input.value = next.asked[name] === undefined ? "" : fmt.bytes(next.asked[name], "kib");
+      arenaPick.hidden = next.axis !== "weights";
+      drawChips();
+      drawAnswer();
+    },
+  };
+}
