@@ -25,6 +25,10 @@ FAMILIES = frozenset({"direct", "pointwise", "depthwise", "winograd"})
 """Convolution families offered inside chains: those whose scratch does not grow with the image. The others would undo
 what a chain is for."""
 
+TILES = ("b3p8", "b4p6", "b2p12", "b3t8", "b4t6")
+"""Register tiles of the families that come in many. Which of the others is a little faster on a whole layer says little
+about a strip of it, and every one of them would have to be measured on every strip shape."""
+
 HEIGHTS = (1, 2, 6, 12)
 """Rows of a strip: the least memory there is, and what the tiles of Winograd F(2), F(4) and F(6) divide."""
 LONGEST = 5  # nodes of a chain, and besides the longest run of all
@@ -278,7 +282,7 @@ def _computing(shapes: tuple[Shape, ...], want: Layout, threads: int) -> tuple[P
     found = []
     first = shapes[0]
     for primitive in registry.all_primitives().values():
-        if primitive.op != first.op or (first.op == "conv" and primitive.family not in FAMILIES):
+        if primitive.op != first.op or (first.op == "conv" and not _suits_strips(primitive)):
             continue
         if any(primitive.refusal(shape) for shape in shapes):
             continue
@@ -292,6 +296,12 @@ def _computing(shapes: tuple[Shape, ...], want: Layout, threads: int) -> tuple[P
         if len({primitive.weights_bytes(shape) for shape in shapes}) == 1:
             found.append(on_threads(primitive, threads))
     return tuple(found)
+
+
+def _suits_strips(conv: Primitive) -> bool:
+    if conv.family not in FAMILIES:
+        return False
+    return conv.family == "depthwise" or conv.variant.endswith(TILES) or conv.in_layout is not Layout.HWC
 
 
 @cache
