@@ -339,7 +339,7 @@ TS_INLINE void ts_tile(const int nv, const int half, const int mr, const int mod
                         TS_STEP
                         i += taps ? t->x_channel : 1;
                         if (taps)
-                            TS_OPAQUE(i); /* gcc would add a loop for steps of 1 */
+                            TS_OPAQUE_INDEX(i); /* gcc would add a loop for steps of 1 */
                     }
                     left_over -= run;
                     position += run;

@@ -87,6 +87,14 @@ typedef float ts_vec;
 #define TS_OPAQUE(p) (void)(p)
 #endif
 
+/* Of an index of several pointers: only where loads add it for nothing. Elsewhere each pointer is stepped instead, and
+ * the loop of its own that gcc makes for steps of 1 saves an addition per load (ARMv7: 24 instructions, not 32). */
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
+#define TS_OPAQUE_INDEX(i) TS_OPAQUE(i)
+#else
+#define TS_OPAQUE_INDEX(i) (void)(i)
+#endif
+
 TS_INLINE ts_vec ts_load(const float *p)
 {
     return *(const ts_vec *)p;

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from app.codegen.bundle import pack
+from app.errors import UserError
+from app.profiling.device import load_devices
 from app.verify import verify_bundle
 from kernels import registry
 from kernels.build import BuildError, Toolchain, build_harness
@@ -76,7 +78,7 @@ def _tile_loops(target: str, folder: Path, *, without_pragmas: bool = False) -> 
     return innermost_loops(f"{TARGETS[target].triple}-objdump", binary, target)
 
 
-# Measured with gcc 12 (docs/decisions/013-compiler-traps); the limits leave room for another release, not for a spilled accumulator.
+# Measured with gcc 12 (docs/decisions/013-compiler-traps); the limits leave room for another release, not for spills.
 @pytest.mark.parametrize(
     ("target", "multiply_adds", "instructions"), [("aarch64", 24, 40), ("armv7", 12, 27), ("riscv64", 24, 48)]
 )
@@ -108,6 +110,18 @@ def test_a_runner_starts_the_harness(tmp_path: Path) -> None:
     binary = build_harness(plain, tmp_path, sanitize=False, primitives=[CLAMP])
     with Harness(binary, runner=plain.runner) as harness:
         assert len(harness.time(CLAMP, SHAPE, samples=3, evict_bytes=0, max_ns=10**9)) == 3
+
+
+def test_a_device_has_a_runner_and_costs_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "devices.toml"
+    file.write_text('[device.here]\ncc = "cc"\n[device.there]\ncc = "cc"\nrunner = ["ssh", "board"]\n')
+    devices = load_devices(file)
+    assert devices["there"].toolchain.runner == ("ssh", "board")
+    assert devices["there"].environment()["runner"] == "ssh board"
+    assert devices["there"].fingerprint() != devices["here"].fingerprint()
+    file.write_text('[device.there]\ncc = "cc"\nrunner = "ssh board"\n')
+    with pytest.raises(UserError, match="may have flags, runner"):
+        load_devices(file)
 
 
 def test_a_missing_runner_is_named_with_what_to_do(tmp_path: Path) -> None:
