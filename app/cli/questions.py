@@ -112,6 +112,7 @@ def explain(
     arena: Arena = None,
     max_error: MaxError = None,
     objective: Objective = "p50",
+    layer: Annotated[str | None, typer.Option("--layer", help="What this layer could run, with costs.")] = None,
     robust: Annotated[bool, typer.Option("--robustness", help="Solve again 100 times under the costs' noise.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -133,12 +134,16 @@ def explain(
     if point is not None:
         chosen = frontiers.point_of(frontiers.load(site, record), point)
     found = questions.explanation(site, record, chosen.id)
+    options = questions.layer_options(site, record, layer) if layer is not None else None
     noise = questions.robustness(site, record, chosen.id) if robust else None
     because = frontiers.stale_because(site, record)
     if as_json:
-        print_json(found | {"stale": bool(because), "stale_because": because, "robustness": noise})
+        print_json(found | {"stale": bool(because), "stale_because": because, "robustness": noise, "layer": options})
         return
     warn_if_stale(because)
+    if options is not None:
+        _print_options(options)
+        return
     _print_explanation(found)
     if noise is not None:
         _print_robustness(noise)
@@ -155,6 +160,25 @@ def _print_explanation(found: dict[str, Any]) -> None:
         print(f"the next {format_bytes(larger['bytes'])} buy {format_ns(larger['saved_ns'])}")
     if smaller is not None:
         print(f"{format_bytes(smaller['bytes'])} less cost {format_ns(smaller['saved_ns'])}")
+
+
+def _print_options(found: dict[str, Any]) -> None:
+    print_table(
+        ("primitive", "layouts", "time", "workspace bytes", "weights bytes", "error", "limits"),
+        [
+            (
+                option["primitive"],
+                f"{','.join(option['in_layouts'])} -> {option['out_layout']}",
+                format_ns(option["time_ns"]),
+                f"{option['workspace_bytes']:,}",
+                f"{option['weights_bytes']:,}",
+                f"{option['max_rel_err']:g}",
+                "; ".join(option["objections"]),
+            )
+            for option in found["options"]
+        ],
+        right=("time", "workspace bytes", "weights bytes"),
+    )
 
 
 def _print_robustness(noise: dict[str, Any]) -> None:

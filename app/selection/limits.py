@@ -161,7 +161,7 @@ class Limits:
                 "limits-invalid",
                 f"the limits do not fit {candidates.graph.name}: {_first(faults)}",
                 items=faults,
-                hint="layers and the primitives that can run them: tradespace models show MODEL --layers",
+                hint="`tradespace models show` lists layers, `tradespace explain --layer NAME` what one can run",
             )
 
     def narrow(self, candidates: Candidates) -> Candidates:

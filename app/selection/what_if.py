@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
-from app.chains import Chain, best_chains
+from app.chains import FAMILIES, Chain, best_chains
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostTable, MissingCost
 from app.errors import UserError
@@ -20,6 +20,7 @@ from app.selection.frontier import WEIGHTS, check_axis_of, infeasible, least_wei
 from app.selection.limits import Limits
 from app.selection.points import point_from
 from app.selection.problem import build_problem, time_from
+from kernels.spec import DIRECT_ERROR, WINOGRAD_F4_ERROR
 from solver import problem as sp
 from solver.frontier import Infeasible
 from solver.outcome import Held, Outcome
@@ -71,7 +72,7 @@ class WarmModel:
         self.lock = threading.RLock()
         self._chains: dict[str, Chain] = {}
         self._solvers: dict[sp.MemoryAxis, WarmSolver] = {}
-        self._build(measured, measured.with_chains(time_from(self.times)).chains)
+        self._build(measured, _likely_chains(measured, self.times))
 
     def _build(self, candidates: Candidates, chains: Iterable[Chain]) -> None:
         """The problem with these chains beside those it had."""
@@ -198,3 +199,15 @@ class WarmModel:
             },
             status=404,
         )
+
+
+def _likely_chains(candidates: Candidates, times: CostTable) -> Iterator[Chain]:
+    """The best chains without limits, without each family and within each class of error: the questions asked most."""
+    likely = [Limits(), *(Limits(forbid=(family,)) for family in sorted(FAMILIES))]
+    likely += [Limits(max_error=error) for error in (DIRECT_ERROR, WINOGRAD_F4_ERROR)]
+    for limits in likely:
+        try:
+            narrowed = limits.narrow(candidates)
+        except UserError:
+            continue  # nothing could run within these: nobody gets an answer to that question
+        yield from narrowed.with_chains(time_from(times)).chains

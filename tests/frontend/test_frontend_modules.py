@@ -62,7 +62,8 @@ def test_csv_keeps_integers_whole_and_quotes_what_needs_it(modules: Any) -> None
 def test_address_and_state_are_inverse(modules: Any) -> None:
     state = {
         "view": "workbench", "model": "mdl_1", "device": "host", "memory": "total", "frontier": "frt_1", "a": "pt_1",
-        "b": "pt_2", "ask": '{"pins":{"a/b":"p"}}', "budget": 98304, "units": "b", "scale": "xy", "theme": "dark", "tab": "diff", "layer": "a/b&c=d?",
+        "ask": '{"pins":{"a/b":"p"}}',
+        "b": "pt_2", "budget": 98304, "units": "b", "scale": "xy", "theme": "dark", "tab": "diff", "layer": "a/b&c=d?",
     }  # fmt: skip
     address = modules("state", "serialise", state)
     assert modules("state", "parse", f"http://host{address}") == state
