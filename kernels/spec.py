@@ -311,7 +311,8 @@ class Primitive:
 
     The C symbol is `name`; the signature is in include/ts.h and is the same for all. All activation inputs are
     in `in_layout`, but a residual, which is in `out_layout`. `refuses(shape)` returns the reason a shape without
-    residual or pitch cannot be computed, or None; nothing else repeats that condition; callers ask `refusal`.
+    residual or pitch cannot be computed, or None; nothing else repeats that condition; callers ask `refusal`, or
+    `impossible` when they do not mind that another primitive would do the same, as for a part of a call.
     `workspace_elems(shape)` is exact: the routine writes that many floats and no more. The docstrings of the two say
     when the routine applies and the formula; docs/primitives.md is made of them.
     """
@@ -324,6 +325,7 @@ class Primitive:
     cite: str  # the paper, book section or decision the C follows
     variant: str = ""
     refuses: Callable[[Shape], str | None] = _accepts_all
+    redundant: Callable[[Shape], str | None] = _accepts_all  # which other primitive makes the same call, or None
     workspace_elems: Callable[[Shape], int] = _no_elems
     packing: Packing = AS_IS
     bias_packing: Packing = BIAS_AS_IS
@@ -342,6 +344,10 @@ class Primitive:
         return "_".join(str(w) for w in words if w)
 
     def refusal(self, shape: Shape) -> str | None:
+        """Why the routine is not offered for `shape`, or None."""
+        return self.impossible(shape) or self.redundant(shape)
+
+    def impossible(self, shape: Shape) -> str | None:
         """Why the routine cannot compute `shape`, or None."""
         if shape.residual and not self.residual:
             return "adds no residual"

@@ -130,7 +130,7 @@ def _accepted(primitive: Primitive, parts: Iterable[Part | None]) -> tuple[Part,
     """The parts, if there are several and the routine computes each of them."""
     found = []
     for part in parts:
-        if part is None or primitive.refusal(part.shape) is not None:
+        if part is None or primitive.impossible(part.shape) is not None:
             return ()
         found.append(part)
     return tuple(found) if len(found) > 1 else ()
