@@ -20,7 +20,7 @@ from kernels.spec import (
     Shape,
 )
 
-CHW, HWC, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW16C
+CHW, HWC, CHW8C, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW8C, Layout.CHW16C
 _SHARED = ("ts", "ts_blocks", "ts_tile", "ts_vec", "ts_wino_block", "ts_wino_io", "ts_wino_points")
 CITE = "Lavin & Gray 2016, Fast algorithms for convolutional neural networks; points: Barabasz et al. 2020"
 
@@ -52,15 +52,14 @@ _FORMS = (
     ("f2k5", 2, 5, WINOGRAD_F4_ERROR, ("b1t4", "b3t8")),
     ("f4k5", 4, 5, WINOGRAD_F6_ERROR, ("b1t4", "b3t8", "b3t16", "b4t6")),
 )
-_PLANAR = {
-    ("f2", "full"),
-    ("f2", "b3t8"),
-    ("f4", "full"),
-    ("f4", "b3t8"),
-    ("f6", "full"),
-    ("f6", "b3t8"),
-    ("f4k5", "b3t8"),
-}
+# Blockings offered in other layouts than hwc and chw16c: for networks that stay in them.
+_PLANAR = {"f2": ("b3t8", "full"), "f4": ("b3t8", "full"), "f6": ("b3t8", "full"), "f4k5": ("b3t8",)}
+_EIGHTS = {"f4": ("b3t8",)}
+
+
+def _layouts(form: str, blocking: str) -> tuple[Layout, ...]:
+    planar = (CHW,) if blocking in _PLANAR.get(form, ()) else ()
+    return (HWC, CHW16C, *planar, *((CHW8C,) if blocking in _EIGHTS.get(form, ()) else ()))
 
 
 def headers(*own: str) -> tuple[str, ...]:
@@ -162,7 +161,7 @@ def _square(
             return f"kernel {s.kh}x{s.kw}; needs {r}x{r}"
         if (s.stride_h, s.stride_w, s.dilation_h, s.dilation_w) != (1, 1, 1, 1):
             return "strided or dilated; needs stride 1 and dilation 1"
-        return refuses_groups(s, layout) or refuses_blocks(tiles_of(s, m), blocking, blockings)
+        return refuses_groups(s, layout)
 
     refuses.__doc__ = f"{r}x{r} kernels of stride 1, dilation 1."
     workspace = block_workspace(lambda s: tiles_of(s, m), depths, planes, most, widest)
@@ -176,6 +175,7 @@ def _square(
         cite=CITE,
         variant=f"{form}_{blocking}",
         refuses=refuses,
+        redundant=lambda s: refuses_blocks(tiles_of(s, m), blocking, blockings),
         workspace_elems=workspace,
         packing=panel_packing(depths, transform, widest),
         max_rel_err=allowed,
@@ -190,5 +190,5 @@ PRIMITIVES = tuple(
     _square(form, m, r, allowed, blockings, blocking, layout)
     for form, m, r, allowed, blockings in _FORMS
     for blocking in blockings
-    for layout in ((HWC, CHW16C, CHW) if (form, blocking) in _PLANAR else (HWC, CHW16C))
+    for layout in _layouts(form, blocking)
 )

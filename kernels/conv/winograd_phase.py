@@ -59,7 +59,7 @@ def _phase(form: str, kernel: int, blocking: str, layout: Layout) -> Primitive:
             return f"kernel {s.kh}x{s.kw}; needs {kernel}x{kernel}"
         if (s.stride_h, s.stride_w, s.dilation_h, s.dilation_w) != (2, 2, 1, 1):
             return "needs stride 2 and dilation 1"
-        return refuses_groups(s, layout) or refuses_blocks(tiles_of(s, M), blocking, _BLOCKINGS)
+        return refuses_groups(s, layout)
 
     refuses.__doc__ = f"{kernel}x{kernel} kernels of stride 2, dilation 1."
     workspace = block_workspace(lambda s: tiles_of(s, M), depths, a * a, most, widest)
@@ -75,6 +75,7 @@ def _phase(form: str, kernel: int, blocking: str, layout: Layout) -> Primitive:
         cite=f"{CITE}; phases: docs/decisions/012-winograd-stride-2.md",
         variant=f"{form}_{blocking}",
         refuses=refuses,
+        redundant=lambda s: refuses_blocks(tiles_of(s, M), blocking, _BLOCKINGS),
         workspace_elems=workspace,
         packing=panel_packing(depths, transform, widest),
         max_rel_err=WINOGRAD_F4_ERROR,

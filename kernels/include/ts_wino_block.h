@@ -58,7 +58,7 @@ TS_ONCE void ts_wino_output(const struct ts_wino *g, int32_t tile, int32_t slot,
         o.pixel = whole ? g->y_pixel : TS_VL;
         if (o.residual == residual)
             ts_wino_gather(&o, g->residual + at, g->y_block, n, g, residual);
-        ts_wino_outputs(&o, g->m + (ptrdiff_t)slot * nb * TS_BLOCK + lane, g->m_plane);
+        ts_wino_outputs(g, &o, g->m + (ptrdiff_t)slot * nb * TS_BLOCK + lane, g->m_plane);
         if (!whole)
             ts_wino_scatter(&o, n, g, g->y + at);
     }

@@ -50,7 +50,18 @@ TS_INLINE ts_vec ts_wino_load(const float *at, int32_t n, int32_t lanes, ptrdiff
 {
     if (lanes >= TS_VL)
         return n < TS_VL ? ts_load_part(at, n) : ts_load(at);
+#if TS_VL == 16 && (defined(__clang__) || __GNUC__ >= 12)
+    if (lanes == TS_HALF_VL && n >= TS_VL) {
+        const ts_half low = ts_load_half(at), high = ts_load_half(at + block);
+        return (ts_vec)__builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    }
+#endif
     float gathered[TS_VL] = {0};
+    if (lanes == 1) {
+        for (int32_t i = 0; i < n && i < TS_VL; i++)
+            gathered[i] = at[i * block];
+        return ts_load(gathered);
+    }
     for (int32_t i = 0; i < n && i < TS_VL; i += lanes)
         for (int32_t j = 0; j < lanes && i + j < n; j++)
             gathered[i + j] = at[i / lanes * block + j];
@@ -78,12 +89,20 @@ TS_ONCE void ts_wino_patch(const struct ts_wino *g, const float *from, int32_t i
         if (!in)
             continue;
         const float *at = from + iy * g->x_row + ix * g->x_pixel;
-        if (n == TS_VL && g->x_lanes >= TS_VL)
+        if (n == TS_VL && g->x_lanes >= TS_VL) {
             for (int32_t j = first; j < last; j++)
                 ts_store(patch + j * TS_VL, ts_load(at + j * step));
-        else
+        } else if (g->x_lanes > 1 || TS_VL == 1) {
             for (int32_t j = first; j < last; j++)
                 ts_store(patch + j * TS_VL, ts_wino_load(at + j * step, n, g->x_lanes, g->x_block));
+        } else {
+            /* Planes: along the row of each channel. */
+            for (int32_t j = n < TS_VL ? first : last; j < last; j++)
+                ts_store(patch + j * TS_VL, ts_zero());
+            for (int32_t lane = 0; lane < n; lane++)
+                for (int32_t j = first; j < last; j++)
+                    patch[j * TS_VL + lane] = at[lane * g->x_block + j * step];
+        }
     }
 }
 
@@ -96,12 +115,9 @@ struct ts_wino_target {
     ts_vec bias, lo, hi;
 };
 
-/* One output, its bias added, at row i, column j of the tile. */
-TS_INLINE void ts_wino_put(const struct ts_wino_target *o, const int32_t i, const int32_t j, ts_vec sum)
+/* One output, its bias added, `at` floats after the first of the tile. */
+TS_INLINE void ts_wino_put(const struct ts_wino_target *o, ptrdiff_t at, ts_vec sum)
 {
-    if (j >= o->columns)
-        return;
-    const ptrdiff_t at = i * o->row + j * o->pixel;
     if (o->residual)
         sum = sum + ts_load(o->residual + at);
     ts_store(o->to + at, ts_clamp_vec(sum, o->lo, o->hi));
@@ -120,10 +136,22 @@ TS_ONCE void ts_wino_gather(const struct ts_wino_target *o, const float *from, p
 /* Stores n channels of every output on the stack. */
 TS_ONCE void ts_wino_scatter(const struct ts_wino_target *o, int32_t n, const struct ts_wino *g, float *y)
 {
+    if (g->y_lanes == 1) {
+        for (int32_t k = 0; k < n && k < TS_VL; k++)
+            for (int32_t i = 0; i < o->rows; i++)
+                for (int32_t j = 0; j < o->columns; j++)
+                    y[k * g->y_block + i * g->y_row + j] = o->to[i * o->row + j * o->pixel + k];
+        return;
+    }
     for (int32_t i = 0; i < o->rows; i++)
         for (int32_t j = 0; j < o->columns; j++) {
             const float *lanes = o->to + i * o->row + j * o->pixel;
             float *to = y + i * g->y_row + j * g->y_pixel;
+            if (n >= TS_VL && g->y_lanes == TS_HALF_VL) {
+                ts_store_half(to, ts_load_half(lanes));
+                ts_store_half(to + g->y_block, ts_load_half(lanes + TS_VL - TS_HALF_VL));
+                continue;
+            }
             if (g->y_lanes >= TS_VL) {
                 if (g->fill)
                     ts_store(to, ts_zero());

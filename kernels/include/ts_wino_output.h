@@ -31,9 +31,12 @@ TS_INLINE void ts_wino_parity(const int e, const struct ts_wino_target *o, const
         third[j] = ts_wino_at(e + 4, line, NULL);
     TS_EACH_INPUT(TS_COLUMN)
 #undef TS_COLUMN
-#define TS_FIRST(j) ts_wino_put(o, e, j, ts_wino_at(j, first, &o->bias));
-#define TS_SECOND(j) ts_wino_put(o, e + 2, j, ts_wino_at(j, second, &o->bias));
-#define TS_THIRD(j) ts_wino_put(o, e + 4, j, ts_wino_at(j, third, &o->bias));
+#define TS_PUT_ROW(i, j, sums)                                                                                         \
+    if (j < o->columns)                                                                                                \
+        ts_wino_put(o, (i) * o->row + j * o->pixel, ts_wino_at(j, sums, &o->bias));
+#define TS_FIRST(j) TS_PUT_ROW(e, j, first)
+#define TS_SECOND(j) TS_PUT_ROW(e + 2, j, second)
+#define TS_THIRD(j) TS_PUT_ROW(e + 4, j, third)
     TS_EACH_OUTPUT(TS_FIRST)
     if (e + 2 < TS_WM && e + 2 < o->rows) {
         TS_EACH_OUTPUT(TS_SECOND)
@@ -44,11 +47,13 @@ TS_INLINE void ts_wino_parity(const int e, const struct ts_wino_target *o, const
 #undef TS_FIRST
 #undef TS_SECOND
 #undef TS_THIRD
+#undef TS_PUT_ROW
 }
 
 /* Outputs of one tile at one vector of channels, of M at `m`. */
-TS_INLINE void ts_wino_outputs(const struct ts_wino_target *o, const float *m, ptrdiff_t plane)
+TS_INLINE void ts_wino_outputs(const struct ts_wino *g, const struct ts_wino_target *o, const float *m, ptrdiff_t plane)
 {
+    (void)g;
     ts_wino_parity(0, o, m, plane);
     if (o->rows > 1)
         ts_wino_parity(1, o, m, plane);

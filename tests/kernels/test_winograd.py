@@ -15,8 +15,9 @@ from tests.kernels.contract import relative_error
 from tests.strategies import operands, window_shape
 
 ALL = [p for p in registry.all_primitives().values() if p.family == "winograd"]
-SQUARE = [p for p in ALL if "s2" not in p.variant]
+LINE = [p for p in ALL if p.variant.startswith("l")]
 PHASE = [p for p in ALL if "s2" in p.variant]
+SQUARE = [p for p in ALL if p not in LINE and p not in PHASE]
 
 
 def kernel_of(variant: str) -> int:
@@ -115,11 +116,19 @@ def test_weights_of_stride_2_have_no_row_for_the_products_that_vanish(form: str,
         ("f4s2_b1t4", layer(16, 32, 32, stride=2), 4 * (81 * 16 + 25 * 16) + 49 * 16),
         # 11 * 11 products of 48 channels; 64 tiles in 8 blocks; 64 outputs are panels of 2 blocks.
         ("f4s2k5_b3t8", layer(48, 64, 64, 5, stride=2), 8 * (121 * 48 + 36 * 32) + 71 * 16),
+        # 17 rows of 9 tiles of 2 in 26 blocks of at most 6.
+        (
+            "l2k7_b4t6",
+            window_shape("conv", 128, 17, 17, m=128, kernel=(1, 7), pads=(0, 3, 0, 3)),
+            8 * 6 * 192 + 15 * 16,
+        ),
+        # 8 columns of 2 tiles of 4 in 3 blocks of at most 6.
+        ("l4_b4t6", window_shape("conv", 384, 8, 8, m=384, kernel=(3, 1), pads=(1, 0, 1, 0)), 6 * 6 * 448 + 11 * 16),
     ],
 )
 def test_workspace_is_the_figure_worked_out_by_hand(variant: str, shape: Shape, elems: int) -> None:
     primitive = registry.get(f"conv_winograd_{variant}_hwc_hwc_f32")
-    assert primitive.refuses(shape) is None
+    assert primitive.refusal(shape) is None
     assert primitive.workspace_elems(shape) == elems
 
 
@@ -143,15 +152,40 @@ def test_phases_refuse_what_they_cannot_compute(primitive) -> None:
     assert primitive.refuses(uneven)
 
 
+@pytest.mark.parametrize("primitive", LINE, ids=lambda p: p.name)
+def test_lines_refuse_what_they_cannot_compute(primitive) -> None:
+    r = kernel_of(primitive.variant)
+    for kernel in ((1, r), (r, 1)):
+        pads = (kernel[0] // 2, kernel[1] // 2) * 2
+        assert primitive.refuses(window_shape("conv", 16, 30, 30, m=16, kernel=kernel, pads=pads)) is None
+        assert primitive.refuses(window_shape("conv", 16, 30, 30, m=16, kernel=kernel, stride=(2, 2), pads=pads))
+    assert primitive.refuses(layer(16, 30, 16, r))
+    assert primitive.refuses(layer(16, 30, 16, 1))
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+@pytest.mark.parametrize("form", ["l4", "l2k7"])
+def test_weights_of_lines_are_the_transformed_taps(form: str, vertical: bool) -> None:
+    primitive = registry.get(f"conv_winograd_{form}_b4t6_hwc_hwc_f32")
+    r, m_tile = kernel_of(form), int(form[1])
+    s = window_shape("conv", 5, 9, 9, m=33, kernel=(r, 1) if vertical else (1, r))
+    weights = np.random.default_rng(9).standard_normal(weight_elems(s)).astype(np.float32)
+    packed = primitive.packing.pack(s, weights)
+    planes = m_tile + r - 1
+    rows = unpacked(packed, planes * 5, 33, 4).reshape(planes, 5, 33)
+    expected = winograd.filter_transform(m_tile, r) @ weights.reshape(33, 5, r)[32, 4].astype(np.float64)
+    np.testing.assert_array_equal(rows[:, 4, 32], expected.astype(np.float32))
+
+
 def test_blockings_that_make_the_same_call_are_offered_once() -> None:
     nine_tiles = layer(16, 13, 16)  # of 5 x 5
-    calls = {p.variant: p.refuses(nine_tiles) for p in SQUARE if p.variant.startswith("f5") and p.in_layout == "hwc"}
+    calls = {p.variant: p.refusal(nine_tiles) for p in SQUARE if p.variant.startswith("f5") and p.in_layout == "hwc"}
     assert [v for v, why in calls.items() if why is None] == ["f5_b1t12", "f5_b1t4", "f5_b1t6", "f5_b3t8", "f5_b4t6"]
     four_tiles = layer(16, 8, 16)  # of 4 x 4
-    assert registry.get("conv_winograd_f4_b1t4_hwc_hwc_f32").refuses(four_tiles) is None
-    assert registry.get("conv_winograd_f4_full_hwc_hwc_f32").refuses(four_tiles) is None
-    assert registry.get("conv_winograd_f4_b4t6_hwc_hwc_f32").refuses(four_tiles) == "4 tiles: the same as full"
-    assert registry.get("conv_winograd_f4_b3t16_hwc_hwc_f32").refuses(four_tiles) == "4 tiles: the same as b3t8"
+    assert registry.get("conv_winograd_f4_b1t4_hwc_hwc_f32").refusal(four_tiles) is None
+    assert registry.get("conv_winograd_f4_full_hwc_hwc_f32").refusal(four_tiles) is None
+    assert registry.get("conv_winograd_f4_b4t6_hwc_hwc_f32").refusal(four_tiles) == "4 tiles: the same as full"
+    assert registry.get("conv_winograd_f4_b3t16_hwc_hwc_f32").refusal(four_tiles) == "4 tiles: the same as b3t8"
 
 
 @pytest.mark.parametrize(

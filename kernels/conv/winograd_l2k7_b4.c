@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT-0
+ *
+ * Winograd F(2, 7) along lines with products of 4 x 16 output channels by 6 tiles.
+ */
+#define TS_WM 2
+#define TS_WR 7
+#define TS_NB 4
+#define TS_MR 6
+#include "ts_wino_line.h"
+
+TS_WINOGRAD_LINE(conv_winograd_l2k7_b4t6_hwc_hwc_f32, TS_HWC, TS_HWC, 6)
+TS_WINOGRAD_LINE(conv_winograd_l2k7_b4t6_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 6)
