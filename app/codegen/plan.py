@@ -194,6 +194,8 @@ def make_plan(
         split(primitive, call.shape, schedule.threads)
         for call, primitive in zip(schedule.calls, primitives, strict=True)
     )
+    for number, (call, found) in enumerate(zip(schedule.calls, parts, strict=True), 1):
+        _check_shared(number, call, found)
     return Plan(
         prefix=prefix,
         graph_name=graph_name,
@@ -230,6 +232,16 @@ def _check_call(schedule: Schedule, number: int, call: Call, primitive: Primitiv
         if call.workspace.region is not Region.ARENA:
             raise ValueError(f"{where}: workspace outside the arena")
         _check_operand(schedule, where, call.workspace, needed)
+
+
+def _check_shared(number: int, call: Call, parts: tuple[Part, ...]) -> None:
+    """Raise ValueError if a part would overwrite what another still reads; in place, all read only what they write."""
+    pitched = call.shape.x_pitch or call.shape.y_pitch  # slices of one buffer lie between one another
+    for operand in call.inputs if len(parts) > 1 and not pitched else ():
+        same = (operand.region, operand.index) == (call.output.region, call.output.index)
+        first, second = sorted((operand, call.output), key=lambda o: o.offset_bytes)
+        if same and first.offset_bytes < second.offset_bytes < first.offset_bytes + first.size_bytes:
+            raise ValueError(f"call {number} ({call.label}): threads cannot share it, its output lies over its input")
 
 
 def _check_operand(schedule: Schedule, where: str, operand: Operand, needed_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from app.codegen.bundle import pack
+from app.codegen.plan import make_plan
 from app.errors import UserError
 from app.graph.ir import Graph
 from app.verify import verify_bundle
 from kernels import registry
 from kernels.spec import Attrs, Layout, Primitive, Shape
-from tests.tiny_bundles import conv, files, graph, plan, two_convolutions
+from tests.tiny_bundles import PROVENANCE, conv, files, graph, plan, schedule, two_convolutions, vectors
 
 RELU = Attrs(lo=0.0)
 
@@ -167,3 +169,18 @@ def test_ten_thousand_runs_between_two_hundred_starts_and_ends(threads: int, tmp
     assert built.returncode == 0, built.stderr
     done = subprocess.run([tmp_path / "stress"], capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout) == (0, "ok\n")
+
+
+def test_a_shared_call_may_not_overwrite_what_another_part_reads() -> None:
+    made = schedule(shared_network(), hwc, 2)
+    over = dataclasses.replace(made.calls[1].output, offset_bytes=made.calls[1].inputs[0].offset_bytes + 64)
+    calls = (made.calls[0], dataclasses.replace(made.calls[1], output=over), *made.calls[2:])
+    with pytest.raises(ValueError, match="lies over its input"):
+        make_plan(
+            "tiny",
+            shared_network().constants,
+            dataclasses.replace(made, calls=calls),
+            prefix="net",
+            vectors=vectors(shared_network(), 1),
+            provenance=PROVENANCE,
+        )
