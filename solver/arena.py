@@ -49,9 +49,9 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
     packing = _Packing(buffers)
     best, method, proven = packing.greedy(), "greedy", False
     if packing.height(best) > packing.bound:
-        found = packing.complaints(best)
-        if packing.height(found) < packing.height(best):
-            best, method = found, "complaints"
+        patient = packing.complaints(best)
+        if packing.height(patient) < packing.height(best):
+            best, method = patient, "complaints"
     if packing.height(best) > packing.bound:
         found = packing.skyline()
         if found is not None:
