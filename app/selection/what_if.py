@@ -120,6 +120,14 @@ class WarmModel:
                 status=503,
             )
 
+    def prime(self, memory: str) -> None:
+        """Compile and solve the LP of an axis once, so that the next question starts from its basis."""
+        with self.lock:
+            axis = sp.MemoryAxis.ARENA if memory == WEIGHTS else sp.MemoryAxis(memory)
+            if axis not in self._solvers:
+                self._solvers[axis] = WarmSolver(self.built.problem, axis)
+                self._solvers[axis].ask(None, time_limit_s=QUESTION_LIMIT_S)
+
     def solver(self, limits: Limits, memory: str, budget_bytes: int | None = None) -> WarmSolver:
         """The solver of an axis with the limits set; the budget matters on the weights axis only. Hold `lock`."""
         check_axis_of(limits, memory)

@@ -158,6 +158,7 @@ def layer_options(context: Context, record: FrontierRecord, node: str, limits: L
     """Every measured option of a layer with its cost and bytes; `refused` gives the reason of every other primitive."""
     asked = frontiers.limits_of(record) if limits is None else limits
     model = warm_model(context, record, asked.objective)
+    model.prime(record.memory)  # who looks at options will ask what one of them costs
     return {
         "node": node,
         "options": explain.layer_options(model, asked, node),
