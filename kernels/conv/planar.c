@@ -7,7 +7,7 @@
 TS_ROUTINE(conv_direct_planar_chw_chw_f32)
 {
     (void)workspace;
-    ts_planar(s, x[0], weights, bias, y);
+    ts_planar(s, x, weights, bias, y);
 }
 
 /* The image is one row of h*w columns. */
@@ -17,5 +17,5 @@ TS_ROUTINE(conv_pointwise_planar_chw_chw_f32)
     struct ts_shape row = *s;
     row.w = row.ow = s->h * s->w;
     row.h = row.oh = 1;
-    ts_planar(&row, x[0], weights, bias, y);
+    ts_planar(&row, x, weights, bias, y);
 }

@@ -56,6 +56,8 @@ PRIMITIVES = (
         variant="planar",
         refuses=refuses_planar,
         packing=AS_IS,
+        residual=True,
+        pitched=True,
         headers=PLANAR_HEADERS,
     ),
 )

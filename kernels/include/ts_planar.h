@@ -35,6 +35,17 @@ TS_INLINE void ts_planar_line(const struct ts_shape *s, const float *row, int32_
     const float *p##k = weights + (mr > k ? (k < count ? k : count - 1) : 0) * k_elems;                                \
     ts_vec a##k##_0 = ts_splat(bias && mr > k ? bias[k < count ? k : count - 1] : 0.0f);                               \
     ts_vec a##k##_1 = a##k##_0, a##k##_2 = a##k##_0, a##k##_3 = a##k##_0;
+#define TS_PLANAR_ADD(k)                                                                                               \
+    if (mr > k) {                                                                                                      \
+        const float *from = add + k * add_step;                                                                        \
+        a##k##_0 += ts_load(from);                                                                                     \
+        if (nv > 1)                                                                                                    \
+            a##k##_1 += ts_load(from + 1 * TS_VL);                                                                     \
+        if (nv > 2)                                                                                                    \
+            a##k##_2 += ts_load(from + 2 * TS_VL);                                                                     \
+        if (nv > 3)                                                                                                    \
+            a##k##_3 += ts_load(from + 3 * TS_VL);                                                                     \
+    }
 #define TS_PLANAR_STORE(k)                                                                                             \
     if (mr > k) {                                                                                                      \
         float *to = out + k * step;                                                                                    \
@@ -47,28 +58,42 @@ TS_INLINE void ts_planar_line(const struct ts_shape *s, const float *row, int32_
             ts_store(to + 3 * TS_VL, ts_clamp_vec(a##k##_3, lo, hi));                                                  \
     }
 
-/* The first `columns` of each of `count` rows of lanes. */
-TS_ONCE void ts_planar_store_part(const float *lanes, ptrdiff_t step, float *y, ptrdiff_t area, int32_t count,
-                                  int32_t columns)
+/* The first `columns` of each of `count` rows. */
+TS_ONCE void ts_planar_copy_part(float *to, ptrdiff_t to_step, const float *from, ptrdiff_t from_step, int32_t count,
+                                 int32_t columns)
 {
     for (int32_t k = 0; k < count; k++)
-        memcpy(y + k * area, lanes + k * step, (size_t)columns * sizeof(float));
+        memcpy(to + k * to_step, from + k * from_step, (size_t)columns * sizeof(float));
 }
 
 /* `count` <= mr output channels at `columns` <= nv * TS_VL columns from (oy, ox). x is the group's first channel;
- * weights, bias and y those of the first output channel, y at (oy, ox). */
+ * weights, bias, y and residual (NULL for none) those of the first output channel, the last two at (oy, ox). */
 TS_INLINE void ts_planar_tile(const int nv, const int mr, const struct ts_shape *s, const float *x,
-                              const float *weights, const float *bias, float *y, int32_t oy, int32_t ox, int32_t count,
-                              int32_t columns)
+                              const float *weights, const float *bias, const float *residual, float *y, int32_t oy,
+                              int32_t ox, int32_t count, int32_t columns)
 {
     const int32_t cg = s->c / s->group;
-    const ptrdiff_t k_elems = (ptrdiff_t)cg * s->kh * s->kw, area = (ptrdiff_t)s->oh * s->ow;
+    const ptrdiff_t k_elems = (ptrdiff_t)cg * s->kh * s->kw;
     const int32_t top = oy * s->stride_h - s->pad_t, left = ox * s->stride_w - s->pad_l;
     const int in_place = s->stride_w == 1 && left >= 0 && left + nv * TS_VL + (s->kw - 1) * s->dilation_w <= s->w;
+    const int whole = count == mr && columns >= nv * TS_VL;
+    const int32_t known = columns < nv * TS_VL ? columns : nv * TS_VL;
+    float lanes[TS_PLANAR_CHANNELS * 4 * TS_VL];
     ts_line line;
     TS_PIXELS(TS_PLANAR_START)
+    if (residual) {
+        const float *add = residual;
+        ptrdiff_t add_step = s->y_pitch;
+        if (!whole) {
+            memset(lanes, 0, sizeof lanes);
+            ts_planar_copy_part(lanes, nv * TS_VL, residual, s->y_pitch, count, known);
+            add = lanes;
+            add_step = nv * TS_VL;
+        }
+        TS_PIXELS(TS_PLANAR_ADD)
+    }
     ptrdiff_t i = 0;
-    for (int32_t c = 0; c < cg; c++, x += (ptrdiff_t)s->h * s->w)
+    for (int32_t c = 0; c < cg; c++, x += s->x_pitch)
         for (int32_t r = 0; r < s->kh; r++) {
             const int32_t iy = top + r * s->dilation_h;
             if (iy < 0 || iy >= s->h) {
@@ -90,50 +115,51 @@ TS_INLINE void ts_planar_tile(const int nv, const int mr, const struct ts_shape 
             }
         }
     const ts_vec lo = ts_splat(s->lo), hi = ts_splat(s->hi);
-    if (count == mr && columns >= nv * TS_VL) {
-        float *out = y;
-        const ptrdiff_t step = area;
-        TS_PIXELS(TS_PLANAR_STORE)
-    } else {
-        float out[TS_PLANAR_CHANNELS * 4 * TS_VL];
-        const ptrdiff_t step = nv * TS_VL;
-        TS_PIXELS(TS_PLANAR_STORE)
-        ts_planar_store_part(out, step, y, area, count, columns < nv * TS_VL ? columns : nv * TS_VL);
-    }
+    float *out = whole ? y : lanes;
+    const ptrdiff_t step = whole ? s->y_pitch : nv * TS_VL;
+    TS_PIXELS(TS_PLANAR_STORE)
+    if (!whole)
+        ts_planar_copy_part(y, s->y_pitch, lanes, step, count, known);
 }
 
 /* A tile of as many vectors as the columns need. */
 TS_INLINE void ts_planar_columns(const int mr, const struct ts_shape *s, const float *x, const float *weights,
-                                 const float *bias, float *y, int32_t oy, int32_t ox, int32_t count)
+                                 const float *bias, const float *residual, float *y, int32_t oy, int32_t ox,
+                                 int32_t count)
 {
     const int32_t columns = s->ow - ox;
     if (TS_PLANAR_VECTORS > 3 && columns > 3 * TS_VL)
-        ts_planar_tile(4, mr, s, x, weights, bias, y, oy, ox, count, columns);
+        ts_planar_tile(4, mr, s, x, weights, bias, residual, y, oy, ox, count, columns);
     else if (TS_PLANAR_VECTORS > 3 && columns > 2 * TS_VL)
-        ts_planar_tile(3, mr, s, x, weights, bias, y, oy, ox, count, columns);
+        ts_planar_tile(3, mr, s, x, weights, bias, residual, y, oy, ox, count, columns);
     else if (columns > TS_VL)
-        ts_planar_tile(2, mr, s, x, weights, bias, y, oy, ox, count, columns);
+        ts_planar_tile(2, mr, s, x, weights, bias, residual, y, oy, ox, count, columns);
     else
-        ts_planar_tile(1, mr, s, x, weights, bias, y, oy, ox, count, columns);
+        ts_planar_tile(1, mr, s, x, weights, bias, residual, y, oy, ox, count, columns);
 }
 
-TS_ONCE void ts_planar(const struct ts_shape *s, const float *x, const float *weights, const float *bias, float *y)
+TS_ONCE void ts_planar(const struct ts_shape *s, const float *const *inputs, const float *weights, const float *bias,
+                       float *y)
 {
     const int32_t cg = s->c / s->group, mg = s->m / s->group;
-    const ptrdiff_t k_elems = (ptrdiff_t)cg * s->kh * s->kw, area = (ptrdiff_t)s->oh * s->ow;
-    for (int32_t g = 0; g < s->group; g++, x += (ptrdiff_t)cg * s->h * s->w)
+    const ptrdiff_t k_elems = (ptrdiff_t)cg * s->kh * s->kw;
+    const float *x = inputs[0], *residual = s->n_in == 2 ? inputs[1] : NULL;
+    for (int32_t g = 0; g < s->group; g++, x += (ptrdiff_t)cg * s->x_pitch)
         for (int32_t m = 0, count; m < mg; m += count) {
             count = mg - m < TS_PLANAR_CHANNELS ? mg - m : TS_PLANAR_CHANNELS;
             for (int32_t oy = 0; oy < s->oh; oy++)
                 for (int32_t ox = 0; ox < s->ow; ox += TS_PLANAR_COLUMNS) {
-                    float *to = y + oy * s->ow + ox;
+                    const ptrdiff_t at = (ptrdiff_t)oy * s->ow + ox;
+                    const float *add = residual ? residual + at : NULL;
                     if (count == 1)
-                        ts_planar_columns(1, s, x, weights, bias, to, oy, ox, count);
+                        ts_planar_columns(1, s, x, weights, bias, add, y + at, oy, ox, count);
                     else
-                        ts_planar_columns(TS_PLANAR_CHANNELS, s, x, weights, bias, to, oy, ox, count);
+                        ts_planar_columns(TS_PLANAR_CHANNELS, s, x, weights, bias, add, y + at, oy, ox, count);
                 }
             weights += count * k_elems;
-            y += count * area;
+            y += (ptrdiff_t)count * s->y_pitch;
+            if (residual)
+                residual += (ptrdiff_t)count * s->y_pitch;
             if (bias)
                 bias += count;
         }

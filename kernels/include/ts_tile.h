@@ -109,13 +109,21 @@ TS_ONCE void ts_tile_store_part(const struct ts_tile_conv *t, const struct ts_ti
                 ts_store_half(pixel + at, ts_clamp_half(sum, lo, hi));
                 continue;
             }
-            float piece[PIECE] = {0};
-            for (int32_t i = 0; i < left; i++)
-                piece[i] = ts_clamp(residual ? lanes[j + i] + residual[at + i] : lanes[j + i], t->lo, t->hi);
-            if (t->y_fill)
-                ts_store_half(pixel + at, ts_load_half(piece));
-            else if (left > 0)
-                ts_copy_few(pixel + at, piece, left & (PIECE - 1));
+            if (left <= 0 && !t->y_fill)
+                break;
+            /* Part of a piece: its other lanes are zero or not stored. */
+            float piece[PIECE] = {0}, clamped[PIECE];
+            const int32_t known = left > 0 ? left & (PIECE - 1) : 0;
+            if (residual)
+                ts_copy_few(piece, residual + at, known);
+            ts_store_half(clamped, ts_clamp_half(ts_load_half(lanes + j) + ts_load_half(piece), lo, hi));
+            if (!t->y_fill) {
+                ts_copy_few(pixel + at, clamped, known);
+                continue;
+            }
+            ts_store_half(piece, ts_splat_half(0.0f));
+            ts_copy_few(piece, clamped, known);
+            ts_store_half(pixel + at, ts_load_half(piece));
         }
     }
 }
@@ -171,6 +179,14 @@ TS_INLINE ts_half ts_tile_bias_half(const float *bias, int32_t v, int32_t channe
     ts_tile_bias_part(bias ? bias + v * TS_VL : NULL, channels - v * TS_VL, lanes);
     return ts_load_half(lanes);
 }
+
+/* Keeps a variable of an outer loop out of the registers of the inner one, where gcc would move others through vector
+ * registers to make room. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define TS_IN_MEMORY(v) __asm__("" : "+m"(v))
+#else
+#define TS_IN_MEMORY(v) (void)(v)
+#endif
 
 /* The pointers are opaque because gcc, seeing them, keeps their differences in vector registers and adds them up before
  * every load. */
@@ -293,19 +309,26 @@ TS_INLINE void ts_tile(const int nv, const int half, const int mr, const int mod
         const float *base = t->x + t->x_first * t->x_channel;
         const ptrdiff_t tap = 0;
         const float *panel = weights;
-        const int32_t row = t->kw * t->channels;
-        int32_t length = (px->right - px->left) * t->channels, rows = px->bottom - px->top;
-        const int32_t *at = t->step_at + px->top * row + px->left * t->channels;
+        int32_t row = t->kw * t->channels, rows = px->bottom - px->top;
+        ptrdiff_t length = (px->right - px->left) * t->channels;
+        const int32_t *first_step = t->step_at + px->top * row + px->left * t->channels;
         if (length == row) {
-            length = row * rows;
+            length *= rows;
             rows = rows > 0;
         }
         TS_PIXELS(TS_POINT_AT)
-        for (; rows > 0; rows--, at += row) {
-            weights = panel + (at - t->step_at) * w_step;
+        for (; rows > 0; rows--, first_step += row) {
+            const int32_t *step = first_step;
+            weights = panel + (first_step - t->step_at) * w_step;
+            const float *end = weights + length * w_step;
+            TS_IN_MEMORY(rows);
+            TS_IN_MEMORY(row);
+            TS_IN_MEMORY(length);
+            TS_IN_MEMORY(first_step);
+            TS_IN_MEMORY(panel);
             TS_NO_UNROLL
-            for (int32_t n = 0; n < length; n++, weights += w_step) {
-                const ptrdiff_t i = at[n];
+            for (; weights != end; weights += w_step, step++) {
+                const ptrdiff_t i = *step;
                 TS_STEP
             }
         }
