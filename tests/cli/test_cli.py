@@ -292,3 +292,27 @@ def test_devices_are_added_to_the_toolchains_file_only_when_their_compiler_answe
     program("devices", "add", "plain", "--cc", "gcc", "--flags=-O2", TRADESPACE_TOOLCHAINS=str(file))
     found = json.loads(program("devices", "list", "--json", TRADESPACE_TOOLCHAINS=str(file)).stdout)["items"]
     assert {device["name"]: device["flags"] for device in found}["plain"] == "-O2"
+
+
+@pytest.mark.usefixtures("bundle")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+def test_threads_are_a_device_of_their_own(program):
+    shown = json.loads(program("devices", "show", "host@2", "--json").stdout)
+    assert (shown["name"], shown["threads"], len(shown["environment"]["pinned_cpus"])) == ("host@2", 2, 2)
+    assert any(
+        device["name"].startswith("host@")
+        for device in json.loads(program("devices", "list", "--json").stdout)["items"]
+    )
+    problem = json.loads(program("frontier", "tiny", "--threads", "2", "--json", status=2).stdout)
+    assert problem["type"] == "/problems/cost-missing", "costs of one thread are not those of two"
+    assert json.loads(program("measure", "tiny", "--threads", "2", "--json").stdout)["reused"] == 0
+    assert json.loads(program("measure", "tiny", "--device", "host@2", "--json").stdout)["measured"] == 0
+    front = json.loads(program("frontier", "tiny", "--threads", "2", "--json").stdout)
+    assert front["device"] == "host@2"
+    exported = json.loads(program("export", "tiny", "--threads", "2", "--fastest", "-o", "two.zip", "--json").stdout)
+    assert exported["verify"]["argmax"] == "ok"
+
+
+def test_more_threads_than_processors_are_refused(program):
+    problem = json.loads(program("devices", "show", "host@64", "--json", status=2).stdout)
+    assert problem["type"] == "/problems/device-invalid"
