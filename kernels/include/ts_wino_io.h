@@ -140,7 +140,7 @@ TS_ONCE void ts_wino_scatter(const struct ts_wino_target *o, int32_t n, const st
         for (int32_t k = 0; k < n && k < TS_VL; k++)
             for (int32_t i = 0; i < o->rows; i++)
                 for (int32_t j = 0; j < o->columns; j++)
-                    y[k * g->y_block + i * g->y_row + j] = o->to[i * o->row + j * o->pixel + k];
+                    y[k * g->y_block + i * g->y_row + j * g->y_pixel] = o->to[i * o->row + j * o->pixel + k];
         return;
     }
     for (int32_t i = 0; i < o->rows; i++)
