@@ -43,7 +43,7 @@ BLOCKINGS = {
 """Most tiles per block (0: the whole image) and widest panel in blocks of 16 output channels."""
 
 # (name, m, r, allowed error, blockings): m x m outputs per tile, r x r kernel. What is not listed was slower and
-# larger than something listed on every layer of docs/decisions/013-winograd-blockings.md.
+# larger than something listed on every layer of docs/decisions/018-winograd-blockings.md.
 _FORMS = (
     ("f2", 2, 3, DIRECT_ERROR, ("b1t4", "b3t8", "b4t6", "full")),
     ("f4", 4, 3, WINOGRAD_F4_ERROR, ("b1t4", "b3t8", "b3t16", "b4t6", "full")),
