@@ -46,7 +46,7 @@ types: setup  ## Static types
 	mypy solver kernels app
 
 test: setup test-tools  ## All tests (add ARGS="-k name" to choose)
-	pytest -n 2 --dist worksteal -m "not huge" $(ARGS)
+	pytest -n 2 --dist worksteal -m "not huge and not cross" $(ARGS)
 
 check: lint types test  ## Everything continuous integration runs
 
@@ -58,7 +58,7 @@ CROSS_TOOLS := aarch64-linux-gnu-gcc arm-linux-gnueabihf-gcc riscv64-linux-gnu-g
 check-cross: setup  ## Kernels and bundles on AArch64, ARMv7 and RISC-V, cross compiled and emulated
 	@missing=; for tool in $(CROSS_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then echo "not installed:$$missing (docs/targets.md says how)"; exit 1; fi
-	pytest -n 2 --dist worksteal tests/kernels/test_cross.py $(ARGS)
+	pytest -n 2 --dist worksteal -m cross $(ARGS)
 
 format: setup  ## Format Python and C
 	ruff check --fix .

@@ -1,6 +1,6 @@
 """Other processors, cross compiled and emulated: the contract, whole bundles, and what the inner loops became.
 
-Skipped where compiler or emulator are missing; `make check-cross` runs exactly these and insists on the tools.
+`make check-cross` runs these and insists on the tools; with plain pytest they are skipped where a tool is missing.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tests.kernels.variants import TARGETS
 from tests.strategies import edge_shapes
 from tests.tiny_bundles import files, two_convolutions
 
+pytestmark = pytest.mark.cross
 PRIMITIVES = registry.all_primitives()
 SHAPES = 8  # per primitive, spread over its accepted ones: emulation is slow, and the shapes' logic is tested at home
 TILE = registry.get("conv_direct_b4p6_hwc_hwc_f32")
