@@ -45,7 +45,7 @@ struct ts_shape {
     int32_t start[3], step[3]; /* slice, pad: (c, h, w) */
     int32_t perm[3];
     int32_t x_pitch, y_pitch; /* hwc: channels from pixel to pixel; others: pixels from plane to plane; never 0 */
-    float lo, hi; /* clamp of every output; -INFINITY, INFINITY for none */
+    float lo, hi;             /* clamp of every output; -INFINITY, INFINITY for none */
     float alpha, beta, gamma;
 };
 
