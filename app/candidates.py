@@ -153,7 +153,7 @@ def list_candidates(graph: Graph, families: Collection[str] | None = None, *, th
     weights_from = "dram" if footprint_bytes(graph) > LAST_LEVEL_BYTES else "l3"
     links = tuple(links_of(graph, nodes))
     slicing = Slicing(nodes, links, options)
-    sites = find_sites(graph, threads)
+    sites = find_sites(graph, threads, weights_from)
     return Candidates(graph, nodes, slicing.options, refused, links, slicing.slices, weights_from, sites)
 
 

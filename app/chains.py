@@ -47,7 +47,8 @@ class Site:
     `in_layout` is what its first node reads. `input_stays`: the chain's input is read by the last node (a residual) or
     later, or is a graph input, so nobody has to keep it alive for the chain. `overwrites`: the output may be written
     over the residual even when that is the chain's input, because rows are read before they are overwritten. Up to
-    `threads` threads share each call.
+    `threads` threads share each call. `weights_from` is where the network's weights come from: so do those of the first
+    call of each layer.
     """
 
     nodes: tuple[Node, ...]
@@ -56,6 +57,7 @@ class Site:
     input_stays: bool
     overwrites: bool
     threads: int
+    weights_from: str
 
     @property
     def name(self) -> str:
@@ -86,6 +88,19 @@ class Site:
         for call in self.plan.calls:
             found[call.layer][self.call_shape(call)] += 1
         return tuple(found)
+
+    def layer_keys(self, layer: int, primitive: Primitive) -> Iterator[tuple[CostKey, int]]:
+        """The costs of a layer's calls, and how often each is paid.
+
+        Only the first call meets weights where the network keeps them; strips read them again and again, so the others
+        find them in a cache.
+        """
+        for number, (shape, count) in enumerate(self.call_shapes[layer].items()):
+            if number == 0:
+                yield cost_key(primitive, shape, self.weights_from), 1
+                count -= 1
+            if count:
+                yield cost_key(primitive, shape, "l3"), count
 
     @cached_property
     def move_shapes(self) -> tuple[Mapping[Shape, int], ...]:
@@ -118,20 +133,21 @@ class Chain:
 
     def keys(self, layer: int) -> Iterator[tuple[CostKey, int]]:
         """The costs of a layer's calls and moves, and how often each is paid."""
-        for shape, count in self.site.call_shapes[layer].items():
-            yield cost_key(self.primitives[layer], shape), count
+        yield from self.site.layer_keys(layer, self.primitives[layer])
         for shape, count in self.site.move_shapes[layer].items():
-            yield cost_key(mover(), shape), count
+            yield cost_key(mover(), shape, "l3"), count
 
     def step_keys(self, layer: int) -> Iterator[CostKey]:
         """The costs of a layer's calls and moves one by one, in the order of the plan."""
+        weights_from = self.site.weights_from
         for step in self.site.plan.steps:
             if step.layer != layer:
                 continue
             if isinstance(step, StripCall):
-                yield cost_key(self.primitives[layer], self.site.call_shape(step))
+                yield cost_key(self.primitives[layer], self.site.call_shape(step), weights_from)
+                weights_from = "l3"
             else:
-                yield cost_key(mover(), move_shape(self.site.plan.shapes[layer], step))
+                yield cost_key(mover(), move_shape(self.site.plan.shapes[layer], step), "l3")
 
     @property
     def workspace_bytes(self) -> int:
@@ -160,7 +176,7 @@ def _scratch_bytes(primitive: Primitive, shapes: Iterable[Shape]) -> int:
     return max(primitive.workspace_bytes(shape) for shape in shapes)
 
 
-def find_sites(graph: Graph, threads: int = 1) -> tuple[Site, ...]:
+def find_sites(graph: Graph, threads: int = 1, weights_from: str = "l3") -> tuple[Site, ...]:
     """Every chain worth offering, in execution order of its first node."""
     order = {node.output: number for number, node in enumerate(graph.nodes)}
     readers: dict[str, list[Node]] = {}
@@ -176,7 +192,7 @@ def find_sites(graph: Graph, threads: int = 1) -> tuple[Site, ...]:
             for nodes in (run[i : i + length] for i in range(len(run) - length + 1)):
                 # The steps of all nodes but the last hold a tensor the chain does away with.
                 if max(live[order[node.output]] for node in nodes) >= worth:
-                    found += _sites_of(graph, nodes, order, readers, threads)
+                    found += _sites_of(graph, nodes, order, readers, threads, weights_from)
     return tuple(sorted(found, key=lambda site: order[site.nodes[0].output]))
 
 
@@ -211,7 +227,12 @@ def _only_reader(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> No
 
 
 def _sites_of(
-    graph: Graph, nodes: Sequence[Node], order: dict[str, int], readers: dict[str, list[Node]], threads: int
+    graph: Graph,
+    nodes: Sequence[Node],
+    order: dict[str, int],
+    readers: dict[str, list[Node]],
+    threads: int,
+    weights_from: str,
 ) -> Iterator[Site]:
     source, last = nodes[0].inputs[0], nodes[-1]
     if source in graph.outputs:
@@ -240,7 +261,7 @@ def _sites_of(
         kept_bytes = sum(plan.buffer_bytes(i) for i in range(len(shapes) - 1))
         if kept_bytes <= KEPT_SHARE * whole_bytes and plan.steps not in seen:
             seen.add(plan.steps)
-            yield Site(tuple(nodes), plan, in_layout, stays, _reads_before_it_writes(plan), threads)
+            yield Site(tuple(nodes), plan, in_layout, stays, _reads_before_it_writes(plan), threads, weights_from)
 
 
 def _reads_before_it_writes(plan: StripPlan) -> bool:
@@ -305,9 +326,9 @@ def _suits_strips(conv: Primitive) -> bool:
 
 
 @cache
-def cost_key(primitive: Primitive, shape: Shape) -> CostKey:
-    """Strips read the weights again and again, so they come from a cache whatever the network's footprint is."""
-    return CostKey(primitive.name, shape.key(), registry.source_hash(primitive.name), "l3")
+def cost_key(primitive: Primitive, shape: Shape, weights_from: str) -> CostKey:
+    """The key of a call whose weights come from there."""
+    return CostKey(primitive.name, shape.key(), registry.source_hash(primitive.name), weights_from)
 
 
 @cache
@@ -332,8 +353,8 @@ def cost_keys(sites: Iterable[Site], offers: Offers) -> list[CostKey]:
         for layer, node in enumerate(site.nodes):
             for primitive in layer_primitives(site, layer):
                 if primitive.name in offers(node):
-                    keys.update((cost_key(primitive, shape), None) for shape in site.call_shapes[layer])
-            keys.update((cost_key(mover(), shape), None) for shape in site.move_shapes[layer])
+                    keys.update((key, None) for key, _ in site.layer_keys(layer, primitive))
+            keys.update((cost_key(mover(), shape, "l3"), None) for shape in site.move_shapes[layer])
     return list(keys)
 
 
@@ -350,7 +371,7 @@ def best_chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -
         layers.append(
             [
                 (
-                    sum(count * time_ns(cost_key(primitive, shape)) for shape, count in shapes.items()),
+                    sum(count * time_ns(key) for key, count in site.layer_keys(layer, primitive)),
                     _scratch_bytes(primitive, shapes),
                     primitive.weights_bytes(next(iter(shapes))),
                     primitive,

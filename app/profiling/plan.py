@@ -10,8 +10,8 @@ from app.graph.ir import Graph
 
 
 def needed_costs(graph: Graph, *, families: Collection[str] | None = None) -> list[CostKey]:
-    """Every cost the optimiser may ask for, without repeats, grouped by shape."""
+    """Every cost the optimiser may ask for, without repeats, grouped by shape and by where weights come from."""
     keys = list_candidates(graph, families).cost_keys()
     shapes = dict.fromkeys(key.shape for key in keys)
     order = {shape: index for index, shape in enumerate(shapes)}
-    return sorted(keys, key=lambda key: order[key.shape])
+    return sorted(keys, key=lambda key: (order[key.shape], key.weights_from))
