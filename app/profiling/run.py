@@ -24,7 +24,7 @@ Whether they come from the last-level cache or from DRAM is part of the cost key
 PILOT_SAMPLES = 2
 ROUNDS = len(CLEARLY_SLOWER_RATIOS)
 SAMPLES_PER_ROUND = 3
-ROUTINE_NS = 200_000_000  # a routine stops collecting samples once it has used this much time
+ROUTINE_NS = 100_000_000  # a routine stops collecting samples once it has used this much time
 PILOT_NS = 10_000_000
 SLOW_PILOT_RATIO = 8
 """A pilot ends after its first call when that takes 8 times the best routine so far, and more than 10 ms."""
