@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from app.chains import TOKEN, WHOLE, Chain, Site, best_chains, find_sites
+from app.chain_sites import find_sites
+from app.chains import TOKEN, WHOLE, Chain, Site, best_chains
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostKey
 from app.errors import Item, UserError

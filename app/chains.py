@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 from app.costs import CostKey
-from app.graph.ir import VIEW, Graph, Node
-from app.strips import ROW_LOCAL_OPS, StripCall, StripMove, StripPlan, plan_strips, rows_needed
+from app.graph.ir import Node
+from app.strips import StripCall, StripMove, StripPlan
 from kernels import registry
 from kernels.spec import Layout, Primitive, Shape, canonical
 from kernels.split import on_threads
@@ -28,14 +28,6 @@ what a chain is for."""
 TILES = ("b3p8", "b4p6", "b2p12", "b3t8", "b4t6")
 """Register tiles of the families that come in many. Which of the others is a little faster on a whole layer says little
 about a strip of it, and every one of them would have to be measured on every strip shape."""
-
-HEIGHTS = (1, 2, 6, 12)
-"""Rows of a strip: the least memory there is, and what the tiles of Winograd F(2), F(4) and F(6) divide."""
-LONGEST = 5  # nodes of a chain, and besides the longest run of all
-WORTH_SHARE = 0.2
-"""A chain is offered where it saves memory that matters: at a step with this share of the largest step's tensors."""
-KEPT_SHARE = 0.5
-"""Rolling buffers that hold more than this share of the tensors they replace are not worth their calls."""
 
 ALIGN_BYTES = 64
 
@@ -174,122 +166,6 @@ WHOLE = "whole:"
 
 def _scratch_bytes(primitive: Primitive, shapes: Iterable[Shape]) -> int:
     return max(primitive.workspace_bytes(shape) for shape in shapes)
-
-
-def find_sites(graph: Graph, threads: int = 1, weights_from: str = "l3") -> tuple[Site, ...]:
-    """Every chain worth offering, in execution order of its first node."""
-    order = {node.output: number for number, node in enumerate(graph.nodes)}
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
-    live = _live_elems(graph)
-    worth = WORTH_SHARE * max(live, default=0)
-    found: list[Site] = []
-    for run in _runs(graph, readers):
-        lengths = {*range(2, LONGEST + 1), len(run)}
-        for length in sorted(n for n in lengths if 2 <= n <= len(run)):
-            for nodes in (run[i : i + length] for i in range(len(run) - length + 1)):
-                # The steps of all nodes but the last hold a tensor the chain does away with.
-                if max(live[order[node.output]] for node in nodes) >= worth:
-                    found += _sites_of(graph, nodes, order, readers, threads, weights_from)
-    return tuple(sorted(found, key=lambda site: order[site.nodes[0].output]))
-
-
-def _runs(graph: Graph, readers: dict[str, list[Node]]) -> Iterator[tuple[Node, ...]]:
-    """Maximal paths of row-local nodes in which each but the last is read by the next one alone, on port 0."""
-    inside: set[str] = set()
-    for node in graph.nodes:
-        if node.name in inside or not _row_local(node):
-            continue
-        run = [node]
-        while (after := _only_reader(graph, run[-1], readers)) is not None:
-            run.append(after)
-            inside.add(after.name)
-        if len(run) > 1:
-            yield tuple(run)
-
-
-def _row_local(node: Node) -> bool:
-    return node.op in ROW_LOCAL_OPS and node.shape is not None and node.shape.h > 1
-
-
-def _only_reader(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> Node | None:
-    """The next node of a path, or None. A second operand is read row by row too, so it must be whole by then."""
-    found = readers.get(node.output, [])
-    if len(found) != 1 or node.output in graph.outputs:
-        return None
-    after = found[0]
-    if not _row_local(after) or after.inputs[0] != node.output or node.output in after.inputs[1:]:
-        return None
-    # Only the last node may have a second operand; a path that goes on behind one would need both at once.
-    return after if node.shape is not None and node.shape.n_in == 1 else None
-
-
-def _sites_of(
-    graph: Graph,
-    nodes: Sequence[Node],
-    order: dict[str, int],
-    readers: dict[str, list[Node]],
-    threads: int,
-    weights_from: str,
-) -> Iterator[Site]:
-    source, last = nodes[0].inputs[0], nodes[-1]
-    if source in graph.outputs:
-        return
-    if any(node.shape is None or node.shape.n_in > 1 for node in nodes[:-1]):
-        return
-    producer = graph.producer(source)
-    if producer is not None and producer.op == VIEW:
-        return
-    if len(nodes[-1].inputs) > 1 and any(order.get(name, -1) >= order[nodes[0].output] for name in last.inputs[1:]):
-        return  # the other operand is made while the chain runs
-    dims = graph.tensors[source].chw
-    in_layout = canonical(Layout.HWC, *dims) if producer is not None else Layout.CHW
-    stays = producer is None or any(order[reader.output] >= order[last.output] for reader in readers[source])
-    if not stays and len(readers[source]) > 1:
-        return  # read again while the chain runs, and by nobody afterwards: its end would not be the model's
-    shapes = [node.shape for node in nodes if node.shape is not None]
-    whole_bytes = sum(Layout.HWC.bytes(*shape.output_dims) for shape in shapes[:-1])
-    seen: set[tuple[StripCall | StripMove, ...]] = set()
-    for height in HEIGHTS:
-        if height >= shapes[-1].oh:
-            break
-        plan = plan_strips(shapes, height)
-        if any(isinstance(step, StripMove) and step.row < step.rows for step in plan.steps):
-            continue  # rows would move onto themselves; higher strips do not
-        kept_bytes = sum(plan.buffer_bytes(i) for i in range(len(shapes) - 1))
-        if kept_bytes <= KEPT_SHARE * whole_bytes and plan.steps not in seen:
-            seen.add(plan.steps)
-            yield Site(tuple(nodes), plan, in_layout, stays, _reads_before_it_writes(plan), threads, weights_from)
-
-
-def _reads_before_it_writes(plan: StripPlan) -> bool:
-    """Whether rows of the input are no longer needed when the same rows of the output are written."""
-    first, last = plan.shapes[0], plan.shapes[-1]
-    done = 0
-    for call in plan.calls:
-        if call.layer == 0:
-            done = call.end
-        elif (
-            call.layer == len(plan.shapes) - 1 and done < first.oh and rows_needed(first, done, first.oh)[0] < call.end
-        ):
-            return False
-    return last.output_dims == first.input_dims(0)
-
-
-def _live_elems(graph: Graph) -> list[int]:
-    """Elements of the tensors that are live while each node runs, graph inputs and outputs left out."""
-    last_read = {name: len(graph.nodes) for name in graph.outputs}
-    for number, node in enumerate(graph.nodes):
-        for name in node.inputs:
-            last_read[name] = max(last_read.get(name, 0), number)
-    change = [0] * (len(graph.nodes) + 2)
-    for number, node in enumerate(graph.nodes):
-        if node.op != VIEW and node.output not in graph.outputs:
-            change[number] += graph.tensors[node.output].elems
-            change[last_read.get(node.output, number) + 1] -= graph.tensors[node.output].elems
-    return list(itertools.accumulate(change))[: len(graph.nodes)]
 
 
 def layer_primitives(site: Site, layer: int) -> tuple[Primitive, ...]:

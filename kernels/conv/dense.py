@@ -53,9 +53,11 @@ def _declare(layout: Layout, family: str, variant: str, source: str, packing: Pa
         variant=variant,
         refuses=_refusal(layout),
         packing=packing,
-        headers=("include/ts.h", "include/ts_vec.h") + (("include/ts_tile.h",) if family == "panel" else ()),
+        headers=("include/ts.h", *(_PANEL_HEADERS if family == "panel" else ()), "include/ts_vec.h"),
     )
 
+
+_PANEL_HEADERS = ("include/ts_tile.h", "include/ts_tile_store.h")
 
 PRIMITIVES = tuple(
     primitive

@@ -6,7 +6,9 @@ from kernels.conv.panels import conv_packing
 from kernels.spec import AS_IS, Layout, Primitive, Shape
 
 CHW, HWC, CHW8C, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW8C, Layout.CHW16C
-TILE_HEADERS = tuple(f"include/{name}.h" for name in ("ts", "ts_direct", "ts_tile", "ts_vec", "ts_window"))
+TILE_HEADERS = tuple(
+    f"include/{name}.h" for name in ("ts", "ts_direct", "ts_tile", "ts_tile_store", "ts_vec", "ts_window")
+)
 
 TILES = ((1, 6), (2, 7), (2, 12), (3, 8), (4, 6))
 """(blocks of 16 output channels, output pixels) per register tile: the ones that won layers in the design study."""
@@ -39,7 +41,7 @@ def _tiled(widest: int, pixels: int) -> tuple[Primitive, ...]:
     )
 
 
-PLANAR_HEADERS = ("include/ts.h", "include/ts_planar.h", "include/ts_tile.h", "include/ts_vec.h")
+PLANAR_HEADERS = tuple(f"include/{name}.h" for name in ("ts", "ts_planar", "ts_tile", "ts_tile_store", "ts_vec"))
 _STRIDE_MAX, _REACH_MAX = 4, 32  # as in ts_planar.h
 
 

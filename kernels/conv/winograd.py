@@ -21,7 +21,7 @@ from kernels.spec import (
 )
 
 CHW, HWC, CHW8C, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW8C, Layout.CHW16C
-_SHARED = ("ts", "ts_blocks", "ts_tile", "ts_vec", "ts_wino_block", "ts_wino_io", "ts_wino_points")
+_SHARED = ("ts", "ts_blocks", "ts_tile", "ts_tile_store", "ts_vec", "ts_wino_block", "ts_wino_io", "ts_wino_points")
 CITE = "Lavin & Gray 2016, Fast algorithms for convolutional neural networks; points: Barabasz et al. 2020"
 
 PAIRS = {4: (1.0,), 5: (0.5, 1.25), 6: (0.75, 1.5), 7: (0.25, 1.0, 1.5), 8: (0.5, 1.0, 1.75)}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from app import chains
+from app.chain_sites import find_sites
 from app.graph import zoo
 from app.graph.onnx_import import import_onnx
 from app.strips import StripMove
@@ -20,7 +21,7 @@ def alexnet():
 
 @pytest.fixture(scope="module")
 def sites(alexnet):
-    return chains.find_sites(alexnet)
+    return find_sites(alexnet)
 
 
 def everything(_node):
