@@ -47,7 +47,7 @@ RESIDUAL = {"mlperftiny_resnet8", "mobilenetv2_imagenet", "resnet20_cifar10"}
 def random_costs(graph, seed, dear=""):
     """Scalar reference routines are kept rare: they are right, and too slow to run whole networks with.
 
-    So is every routine whose name begins with `dear`.
+    So is every routine whose name begins with (one of) `dear`.
     """
     rng = random.Random(seed)
     costs = []
@@ -137,7 +137,12 @@ def test_a_bundle_whose_concats_copy_nothing_computes_the_network(shared_models,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "dear", "calls"), [("residual", "add", 1), ("mlperftiny_resnet8", "conv_winograd", 2)]
+    ("name", "dear", "calls"),
+    [
+        ("residual", ("add",), 1),
+        ("mlperftiny_resnet8", ("conv_winograd", "conv_direct", "conv_pointwise"), 2),
+    ],
+    ids=["one", "two"],
 )
 def test_a_bundle_computes_residuals_in_one_call_and_in_two(shared_models, name, dear, calls):
     data = nets.residual() if name == "residual" else (shared_models / f"{name}.onnx").read_bytes()
