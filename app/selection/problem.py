@@ -108,18 +108,11 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
         }
         in_strips = strips.get(node.name, ())
         for o in in_strips:
-            # The chain's input stays where it is until the chain has run: that is what a token stands for.
-            assert o.site is not None
-            source = graph.tensors[o.site.nodes[0].inputs[0]].chw
-            held_bytes = 0 if o.in_place is None else Layout.HWC.bytes(*source)
-            out_bytes.setdefault(
-                o.out_layout,
-                held_bytes
-                if o.out_layout.startswith(TOKEN)
-                else 0
-                if (node.output, o.out_layout) in served
-                else candidates.out_bytes(node, o.out_layout),
-            )
+            if o.out_layout.startswith(TOKEN):
+                out_bytes[o.out_layout] = _held_bytes(candidates, o)
+            elif o.out_layout not in out_bytes:
+                is_served = (node.output, o.out_layout) in served
+                out_bytes[o.out_layout] = 0 if is_served else candidates.out_bytes(node, o.out_layout)
         usable = tuple(
             o for o in (*candidates.options[node.name], *in_strips) if o.in_place is None or out_bytes[o.out_layout] > 0
         )
@@ -191,6 +184,13 @@ def _strip_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
                 NodeOption((), (site.token(len(site.nodes) - 2), *layouts), out, place, site, chain)
             )
     return {name: tuple(options) for name, options in found.items()}
+
+
+def _held_bytes(candidates: Candidates, option: NodeOption) -> int:
+    """Bytes a token stands for: the chain's input, which stays where it is until the chain has run."""
+    assert option.site is not None
+    source = candidates.graph.tensors[option.site.nodes[0].inputs[0]]
+    return 0 if option.in_place is None else Layout.HWC.bytes(*source.chw)
 
 
 def _may_overwrite(chain: Chain) -> bool:
