@@ -27,10 +27,34 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """A call's place in a chain of nodes run strip by strip: it writes rows [first, end) of `node`'s output.
+
+    The calls of a chain follow each other, strip after strip, `number` from 0. `whole` is the node's own geometry, and
+    `note` says what the call does with the rows unless it computes them.
+    """
+
+    chain: str
+    number: int
+    node: str
+    whole: Shape
+    first: int
+    end: int
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        """The label of the call."""
+        rows = f"{self.node}, rows {self.first} to {self.end - 1}"
+        return f"{rows} {self.note}" if self.note else rows
+
+
+@dataclass(frozen=True)
 class Call:
     """One routine call. `label` is for readers: the graph node's name, or what a conversion converts and for whom.
 
-    `weights` and `bias` name constants of the graph. `predicted_ns` is the measured median of this primitive.
+    `weights` and `bias` name constants of the graph. `predicted_ns` is the measured median of this primitive. `strip`
+    is set in chains.
     """
 
     label: str
@@ -43,6 +67,7 @@ class Call:
     weights: str | None
     bias: str | None
     predicted_ns: int
+    strip: Strip | None = None
 
 
 @dataclass(frozen=True)

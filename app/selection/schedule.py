@@ -13,7 +13,7 @@ from app.graph.ir import Graph, Node
 from app.links import ConversionStep
 from app.options import RESULT, NodeOption, plain
 from app.points import Point
-from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule
+from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule, Strip
 from app.selection.problem import Built, build_problem, selection_of
 from app.slices import Slice, buffer_of
 from app.strips import StripMove
@@ -21,6 +21,9 @@ from kernels.spec import F32_BYTES, Attrs, Layout
 from solver import problem as sp
 
 Place = tuple[str, str, int | None]  # kind, node, port of app.points.PlacedBuffer
+
+KEPT = "kept for the next strip"
+"""What a call does with the rows it moves to the front of a rolling buffer."""
 
 
 @dataclass
@@ -129,6 +132,7 @@ class _Writer:
             return inside(base, site.buffer_offsets[layer], site.plan.buffer_bytes(layer))
 
         times = [iter(self.times[node.name].call_ns) for node in site.nodes]
+        number, done = 0, [0] * len(site.nodes)  # the strip, and the rows each node has computed
         for step in site.plan.steps:
             node, whole_shape = site.nodes[step.layer], site.plan.shapes[step.layer]
             row_bytes = F32_BYTES * whole_shape.m * whole_shape.ow
@@ -136,9 +140,11 @@ class _Writer:
                 shape = move_shape(whole_shape, step)
                 kept = buffer(step.layer)
                 size_elems = step.rows * row_bytes // F32_BYTES
+                end = done[step.layer]
+                strip = Strip(site.name, number, node.name, whole_shape, end - step.rows, end, KEPT)
                 self.calls.append(
                     Call(
-                        label=f"{node.name}, rows kept for the next strip",
+                        label=strip.label,
                         primitive=mover().name,
                         shape=shape,
                         attrs=Attrs(),
@@ -148,9 +154,13 @@ class _Writer:
                         weights=None,
                         bias=None,
                         predicted_ns=next(times[step.layer]),
+                        strip=strip,
                     )
                 )
                 continue
+            strip = Strip(site.name, number, node.name, whole_shape, step.first, step.end)
+            done[step.layer] = step.end
+            number += step.layer == last
             primitive, shape = chain.primitives[step.layer], site.call_shape(step)
             # A row of chw is one of each plane; the others follow at the pitch of the whole image.
             channels = 1 if step.layer == 0 and site.in_layout is Layout.CHW else shape.c
@@ -167,7 +177,7 @@ class _Writer:
             scratch_bytes = primitive.workspace_bytes(shape)
             self.calls.append(
                 Call(
-                    label=f"{node.name}, rows {step.first} to {step.end - 1}",
+                    label=strip.label,
                     primitive=primitive.name,
                     shape=shape,
                     attrs=node.attrs,
@@ -182,6 +192,7 @@ class _Writer:
                     weights=node.weights,
                     bias=node.bias,
                     predicted_ns=next(times[step.layer]),
+                    strip=strip,
                 )
             )
 
