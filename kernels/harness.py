@@ -262,9 +262,16 @@ def time_request(
     A call that `threads` threads do not share is timed as on one.
     """
     parts = split(primitive, shape, threads)
-    words = _describe(primitive, shape, attrs or Attrs(), parts)
+    words = _describe(primitive, shape, attrs or _usual_attrs(shape), parts)
     options = f"samples={samples} evict_bytes={evict_bytes} dram_weights={int(dram_weights)} max_ns={max_ns}"
     return f"time {words} {options}{_shares(primitive, shape, parts)}\n"
+
+
+def _usual_attrs(shape: Shape) -> Attrs:
+    """Attributes to time a call with that no network gave: they do not change what a call of this shape costs."""
+    if shape.op == "lrn":
+        return Attrs(alpha=1e-4, beta=shape.quarters / 4 or 0.6, gamma=1.0)
+    return Attrs()
 
 
 def _pack(primitive: Primitive, shape: Shape, which: str, values: Array | None) -> Array:
@@ -325,7 +332,7 @@ def _describe(primitive: Primitive, shape: Shape, attrs: Attrs, parts: Sequence[
         f"y_elems={primitive.output_elems(shape)}",
         f"workspace_bytes={parts_workspace_bytes(primitive, parts) if parts else primitive.workspace_bytes(shape)}",
     )
-    own = dataclasses.replace(shape, residual=0, x_pitch=0, y_pitch=0)  # said by x_elems and in full below
+    own = dataclasses.replace(shape, residual=0, x_pitch=0, y_pitch=0, quarters=0)  # x_elems, below, attributes
     _, *geometry = own.key().split()
     pitches = (f"x_pitch={x_pitch}", f"y_pitch={y_pitch}")
     return " ".join([primitive.name, *geometry, *pitches, *numbers, *sizes])
@@ -352,12 +359,17 @@ def _shares(primitive: Primitive, shape: Shape, parts: Sequence[Part]) -> str:
     return " " + " ".join(words)
 
 
+_SAID_ELSEWHERE = ("residual", "quarters")  # by the inputs and by the attributes; the C struct has no such fields
+
+
 def _differences(primitive: Primitive, shape: Shape, part: Shape) -> list[str]:
     """The fields of the C struct that a part has of its own."""
 
     def fields(s: Shape) -> dict[str, int]:
         numbers = {
-            f.name: getattr(s, f.name) for f in dataclasses.fields(s) if f.type == "int" and f.name != "residual"
+            f.name: getattr(s, f.name)
+            for f in dataclasses.fields(s)
+            if f.type == "int" and f.name not in _SAID_ELSEWHERE
         }
         x_pitch, y_pitch = primitive.pitches(s)
         return numbers | {"x_pitch": x_pitch, "y_pitch": y_pitch}

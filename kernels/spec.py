@@ -96,6 +96,7 @@ class Shape:
     `residual` = 1 gives a conv a second input of the output's dims and layout that is added before the clamp.
     `x_pitch`/`y_pitch` say that input 0 / output (and residual) is part of a larger tensor: in hwc the channels from
     one pixel to the next, in the other layouts the pixels from one plane (a channel, a block) to the next; 0 is dense.
+    `quarters` = 3 says that an lrn's beta is 3/4, for which no power function is needed; 0 that it may be any.
     """
 
     op: str
@@ -125,6 +126,7 @@ class Shape:
     residual: int = 0
     x_pitch: int = 0
     y_pitch: int = 0
+    quarters: int = 0
 
     @property
     def n_in(self) -> int:
@@ -182,7 +184,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Attrs:
-    """Numbers that change an operator's values but not its cost.
+    """Numbers that change an operator's values but, the shape given, not its cost.
 
     `lo`/`hi` clamp every output of conv, dense, scale and the binary operators (fused ReLU: lo = 0; ReLU6: hi = 6;
     none: infinities). `alpha`, `beta`, `gamma` by operator:

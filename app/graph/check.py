@@ -17,7 +17,7 @@ _USED_FIELDS: dict[str, tuple[str, ...]] = {
     "conv": (*WINDOW_FIELDS, "group", "residual"),
     "max_pool": WINDOW_FIELDS,
     "avg_pool": (*WINDOW_FIELDS, "count_include_pad"),
-    "lrn": ("kh",),
+    "lrn": ("kh", "quarters"),
     "softmax": ("axis",),
     "concat": ("axis", "parts"),
     "slice": ("start", "step"),
@@ -92,14 +92,15 @@ def _check_operator(graph: Graph, node: Node) -> None:
     chw = graph.tensors[node.output].chw
     _require(chw == s.output_dims, f"output is {chw}, shape says {s.output_dims}")
     plain = Shape(s.op, s.c, s.h, s.w, s.m, s.oh, s.ow)
-    others = ("group", "axis", "count_include_pad", "parts", "start", "step", "perm", "residual", "x_pitch", "y_pitch")
-    for field in (*WINDOW_FIELDS, *others):
+    others = ("group", "axis", "count_include_pad", "parts", "start", "step", "perm", "residual", "quarters")
+    for field in (*WINDOW_FIELDS, *others, "x_pitch", "y_pitch"):
         used = field in _USED_FIELDS.get(s.op, ())
         _require(used or getattr(s, field) == getattr(plain, field), f"sets {field}, which {s.op} does not use")
     _require(_geometry_holds(s), f"inconsistent geometry [{s.key()}]")
     _check_constant(graph, node.weights, weight_elems(s), "weights")
     _check_constant(graph, node.bias, bias_elems(s), "bias")
     a = node.attrs
+    _require(s.op != "lrn" or (s.quarters == 3) == (a.beta == 0.75), f"quarters is {s.quarters}, beta {a.beta}")
     _require(a.lo <= a.hi and a.lo < math.inf and a.hi > -math.inf, f"clamps to [{a.lo}, {a.hi}]")
     _require(node.op in CLAMPED_OPS or (a.lo, a.hi) == (-math.inf, math.inf), f"{node.op} does not clamp")
     _require(all(math.isfinite(v) for v in (a.alpha, a.beta, a.gamma)), "attributes are not finite")

@@ -176,4 +176,4 @@ def lrn(call: Call, b: Builder) -> Tensor:
         beta=float(call.attribute("beta", 0.75)),
         gamma=float(call.attribute("bias", 1.0)),
     )
-    return b.emit("lrn", [x], x.dims, attrs=attrs, kh=size)
+    return b.emit("lrn", [x], x.dims, attrs=attrs, kh=size, quarters=3 if attrs.beta == 0.75 else 0)
