@@ -10,6 +10,7 @@ from typing import Any
 from app.graph.builder import Builder, Unsupported
 from app.graph.importers import Call, axis_in, importer
 from app.graph.ir import Tensor
+from app.graph.windows import misses_the_image
 
 
 def one_image(x: Tensor, ranks: tuple[int, ...]) -> None:
@@ -43,6 +44,14 @@ class Window:
                 n -= 1
             found.append(n)
         return tuple(found)
+
+    def misses_the_image(self, outputs: Sequence[int]) -> bool:
+        """Whether all taps of some window fall on padding."""
+        axes = zip(self.extents, outputs, self.kernel, self.strides, self.dilations, self.before, strict=True)
+        return any(
+            misses_the_image(extent, count, kernel=kernel, stride=stride, dilation=dilation, before=before)
+            for extent, count, kernel, stride, dilation, before in axes
+        )
 
     def fields(self) -> dict[str, Any]:
         """As fields of kernels.spec.Shape; a single axis is w."""
@@ -99,12 +108,16 @@ def pool(call: Call, b: Builder) -> Tensor:
     for i, extent in enumerate(window.kernel):
         if max(window.before[i], window.after[i]) >= extent:  # onnxruntime refuses it too
             raise Unsupported(f"padding {[*window.before, *window.after]} is not smaller than the kernel")
-    dims = (*x.dims[:2], *window.outputs(ceil=bool(call.attribute("ceil_mode", 0))))
-    if call.node.op_type == "MaxPool":
-        return b.emit("max_pool", [x], dims, **window.fields())
+    outputs = window.outputs(ceil=bool(call.attribute("ceil_mode", 0)))
+    dims = (*x.dims[:2], *outputs)
+    mean = call.node.op_type == "AveragePool"
     padded = any(window.before) or any(window.after)
     # Without padding the two ways of counting agree; one spelling gives one cost key.
-    include = int(padded and bool(call.attribute("count_include_pad", 0)))
+    include = int(mean and padded and bool(call.attribute("count_include_pad", 0)))
+    if not include and window.misses_the_image(outputs):  # onnxruntime makes up -3.4e38 or 0 there
+        raise Unsupported("a window lies wholly on padding: there is nothing to pool")
+    if not mean:
+        return b.emit("max_pool", [x], dims, **window.fields())
     return b.emit("avg_pool", [x], dims, count_include_pad=include, **window.fields())
 
 

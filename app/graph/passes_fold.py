@@ -10,6 +10,7 @@ import numpy.typing as npt
 from app.graph.check import CLAMPED_OPS
 from app.graph.draft import Draft
 from app.graph.ir import Graph, Node
+from app.graph.windows import misses_the_image
 from kernels.spec import Attrs, Shape
 
 Float64Array = npt.NDArray[np.float64]
@@ -180,10 +181,18 @@ def fold_pad(graph: Graph) -> Graph:
         reach_h, reach_w = (s.kh - 1) * s.dilation_h, (s.kw - 1) * s.dilation_w
         if max(grown.pad_t, grown.pad_b) > reach_h or max(grown.pad_l, grown.pad_r) > reach_w:
             continue
+        if s.op == "max_pool" and _misses_the_image(grown):
+            continue
         fields = {f: getattr(window, f) for f in ("op", "attrs", "weights", "bias")}
         merged = draft.merge(pad, window, shape=grown, **fields)
         draft.replace(merged, name=window.name)
     return draft.build()
+
+
+def _misses_the_image(s: Shape) -> bool:
+    rows = misses_the_image(s.h, s.oh, kernel=s.kh, stride=s.stride_h, dilation=s.dilation_h, before=s.pad_t)
+    columns = misses_the_image(s.w, s.ow, kernel=s.kw, stride=s.stride_w, dilation=s.dilation_w, before=s.pad_l)
+    return rows or columns
 
 
 def _never_negative(draft: Draft, tensor: str) -> bool:

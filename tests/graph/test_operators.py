@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.errors import UserError
@@ -182,6 +182,16 @@ case(
         "MaxPool", n.add("Pad", n.add("Neg", n.add("Exp", "x")), n.ints(0, 0, 1, 1, 0, 0, 1, 1)), kernel_shape=[3, 3]
     ),
 )
+case(
+    "pad before dilated max",
+    lambda n: n.add(
+        "MaxPool",
+        n.add("Pad", n.add("Relu", "x"), n.ints(0, 0, 0, 1, 0, 0, 0, 1)),
+        kernel_shape=[1, 2],
+        dilations=[1, 2],
+    ),
+    dims=(1, 4, 6, 1),
+)
 case("reshape zero and minus one", lambda n: n.add("Reshape", "x", n.ints(0, -1, 7)))
 case("flatten axes", lambda n: (n.add("Flatten", "x"), n.add("Flatten", "x", axis=-1), n.add("Flatten", "x", axis=0)))
 case("squeeze", lambda n: n.add("Exp", n.add("Squeeze", n.add("GlobalAveragePool", "x"), axes=[2, 3])), opset=11)
@@ -288,7 +298,31 @@ def test_every_importer_has_a_case() -> None:
     assert set(IMPORTERS) <= covered
 
 
+def a_window_misses_the_image(
+    extents: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    pads: tuple[int, ...],
+    ceil: int,
+) -> bool:
+    """Whether some window has no tap on the image, by trying them all."""
+    for i, extent in enumerate(extents):
+        last = extent + pads[i + 2] - (kernel[i] - 1) * dilation[i] - 1 + (stride[i] - 1 if ceil else 0)
+        for start in range(-pads[i], last + 1, stride[i]):
+            if start < extent and not any(0 <= start + k * dilation[i] < extent for k in range(kernel[i])):
+                return True
+    return False
+
+
+CORNER = {"extents": (1, 1), "kernel": (2, 2), "stride": (1, 1), "dilation": (2, 2), "pads": (1, 1, 1, 1)}
+
+
 @settings(max_examples=100, deadline=None)
+@example(**CORNER, ceil=0, include=0, kind="MaxPool")
+@example(**CORNER, ceil=1, include=0, kind="AveragePool")
+@example(**CORNER, ceil=0, include=1, kind="AveragePool")
+@example(**CORNER | {"extents": (4, 1), "kernel": (1, 2), "pads": (0, 1, 0, 1)}, ceil=0, include=0, kind="MaxPool")
 @given(
     extents=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -319,7 +353,9 @@ def test_any_window_equals_onnxruntime_or_is_refused(
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
     fits = all(n + pads[i] + pads[i + 2] >= reach[i] for i, n in enumerate(extents))
     padded_too_far = kind != "Conv" and any(max(pads[i], pads[i + 2]) >= kernel[i] for i in (0, 1))
-    if fits and not padded_too_far:
+    nothing_to_pool = kind == "MaxPool" or (kind == "AveragePool" and not include)
+    nothing_to_pool = nothing_to_pool and a_window_misses_the_image(extents, kernel, stride, dilation, pads, ceil)
+    if fits and not padded_too_far and not nothing_to_pool:
         assert_imported(net, y)
     else:
         with pytest.raises(UserError) as refused:
