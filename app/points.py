@@ -137,7 +137,7 @@ class Point:
 class Baseline:
     """A named reference on the plot: what a simpler method would pick. Same figures as a point."""
 
-    name: str  # all-direct, fastest-per-layer, time-only
+    name: str  # time-only, fastest-per-layer, all-direct, greedy-planner
     explanation: str
     point: Point
 

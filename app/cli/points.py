@@ -115,6 +115,10 @@ def frontier(
                 "smallest_bytes": front.smallest_bytes,
                 "smallest_step": front.smallest_step,
                 "points": [point.summary() for point in front.points],
+                "baselines": [
+                    {"name": one.name, "explanation": one.explanation, "point": one.point.summary()}
+                    for one in front.baselines
+                ],
             }
         )
         return
@@ -139,6 +143,21 @@ def frontier(
                 " ".join(f"{family}:{count}" for family, count in sorted(point.families.items())),
             )
             for point in front.points
+        ],
+        right=("latency", "arena bytes", "workspace bytes", "weights bytes"),
+    )
+    print("\nWhat simpler methods pick:")
+    print_table(
+        ("baseline", "latency", "arena bytes", "workspace bytes", "weights bytes"),
+        [
+            (
+                one.name,
+                format_ns(one.point.latency_ns),
+                f"{one.point.arena_bytes:,}",
+                f"{one.point.workspace_bytes:,}",
+                f"{one.point.weights_bytes:,}",
+            )
+            for one in front.baselines
         ],
         right=("latency", "arena bytes", "workspace bytes", "weights bytes"),
     )

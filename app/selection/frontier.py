@@ -12,14 +12,15 @@ from app.candidates import Candidates, list_candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
 from app.graph.ir import Graph
-from app.points import Baseline, Frontier, Point
+from app.points import Frontier, Point
 from app.quantities import format_bytes
+from app.selection.baselines import baselines
 from app.selection.limits import NO_LIMITS, Limits
 from app.selection.points import point_from
-from app.selection.problem import Built, build_problem, fastest_per_node, require_costs, time_from
+from app.selection.problem import Built, build_problem, require_costs, time_from
 from solver import frontier as sf
 from solver import problem as sp
-from solver.evaluate import Bottleneck, ImpossibleSelection, evaluate
+from solver.evaluate import Bottleneck
 from solver.weights import trace_weights
 
 POINT_LIMIT_S = 30.0
@@ -76,7 +77,7 @@ def trace(
         complete=not because,
         incomplete_because=because,
         points=fitting,
-        baselines=_baselines(graph, times, built, limits),
+        baselines=baselines(graph, times, built, limits),
         smallest_bytes=found.smallest_bytes,
         smallest_step=needs(found.smallest),
         io_bytes=sum(4 * math.prod(graph.tensors[name].dims) for name in (*graph.inputs, *graph.outputs)),
@@ -243,51 +244,3 @@ def needs(least: Bottleneck | None) -> str:
         return ""
     parts = " + ".join(f"{what} {size_bytes:,} B" for what, size_bytes in least.parts)
     return f"{least.step} ({parts})" if parts else least.step
-
-
-def _fastest(built: Built, limits: Limits) -> sp.Selection:
-    selection = sf.fastest(built.problem, max_weights_bytes=limits.max_weights_bytes).selection
-    assert selection is not None  # without a time limit there is an optimum, or fastest() has raised
-    return selection
-
-
-def _baselines(graph: Graph, costs: CostTable, built: Built, limits: Limits) -> tuple[Baseline, ...]:
-    """What simpler methods pick. Their bound is their own latency: nothing is claimed about optimality."""
-
-    def named(name: str, explanation: str, of: Built, selection: sp.Selection) -> Baseline:
-        latency_ns = evaluate(of.problem, selection).time_ns
-        return Baseline(name, explanation, point_from(of, costs, selection, proven=False, bound_ns=latency_ns))
-
-    found = [named("time-only", "the least latency when memory does not matter", built, _fastest(built, limits))]
-    try:
-        greedy = fastest_per_node(built)
-        found.append(
-            named(
-                "fastest-per-layer",
-                "each layer's fastest primitive by itself; the layout changes this causes are paid",
-                built,
-                greedy,
-            )
-        )
-    except ImpossibleSelection:
-        pass  # two neighbours' fastest choices cannot be joined: then there is no such baseline
-    direct = {"direct", "depthwise", "pointwise"} - set(limits.forbid)
-    allowed = tuple(direct & set(limits.only) if limits.only else direct)
-    if not allowed:
-        return tuple(found)
-    try:
-        only_direct = dataclasses.replace(limits, forbid=(), only=allowed).narrow(
-            list_candidates(graph, threads=costs.threads)
-        )
-        plain = build_problem(only_direct, time_from(costs))
-        found.append(
-            named(
-                "all-direct",
-                "the fastest selection of direct convolutions (direct, pointwise, depthwise): no workspace",
-                plain,
-                _fastest(plain, limits),
-            )
-        )
-    except (UserError, sf.Infeasible):
-        pass  # the limits leave no such selection: then there is no such baseline
-    return tuple(found)

@@ -13,10 +13,11 @@ from app.options import plain
 from app.points import ConversionChoice, LayerChoice, PlacedBuffer, Point
 from app.selection.problem import Built
 from solver import problem as sp
-from solver.arena import place
+from solver.arena import Arena, place
 from solver.check import check
 from solver.evaluate import Lifetimes, evaluate_lifetimes, lifetimes
 from solver.frontier import Contradiction
+from solver.planner import LARGEST_FIRST
 
 _KINDS = {
     sp.BufferKind.OUTPUT: "output",
@@ -26,14 +27,23 @@ _KINDS = {
 }
 
 
-def point_from(built: Built, costs: CostTable, selection: sp.Selection, *, proven: bool, bound_ns: int) -> Point:
+def point_from(
+    built: Built,
+    costs: CostTable,
+    selection: sp.Selection,
+    *,
+    proven: bool,
+    bound_ns: int,
+    arena: Arena | None = None,
+) -> Point:
     """The point of a selection, with every buffer placed. `bound_ns` is a proven lower bound of its latency.
 
-    Raises Contradiction when the independent checker disagrees with any figure, layout, lifetime or offset.
+    `arena` are its offsets when they are known already. Raises Contradiction when the independent checker disagrees
+    with any figure, layout, lifetime or offset.
     """
     lived = lifetimes(built.problem, selection)
     figures = evaluate_lifetimes(built.problem, selection, lived)
-    placed = place(lived.buffers, built.problem.align_bytes)
+    placed = arena or place(lived.buffers, built.problem.align_bytes)
     faults = check(
         built.problem,
         selection,
@@ -51,7 +61,7 @@ def point_from(built: Built, costs: CostTable, selection: sp.Selection, *, prove
     layers = tuple(_with_conversions(layer, of_layer.get(layer.node, [])) for layer in layers)
     p10_ns, p90_ns = _around(figures.time_ns, _used_costs(built, costs, selection))
     return Point(
-        id=point_id(layers),
+        id=point_id(layers, placed.method if placed.method == LARGEST_FIRST else ""),
         latency_ns=figures.time_ns,
         p10_ns=p10_ns,
         p90_ns=p90_ns,
@@ -70,9 +80,12 @@ def point_from(built: Built, costs: CostTable, selection: sp.Selection, *, prove
     )
 
 
-def point_id(layers: tuple[LayerChoice, ...]) -> str:
-    """`pt_` and 16 hex digits over (node, key of its option): the same choice keeps its id across sweeps."""
-    text = json.dumps([[layer.node, layer.option] for layer in layers])
+def point_id(layers: tuple[LayerChoice, ...], method: str = "") -> str:
+    """`pt_` and 16 hex digits over (node, key of its option): the same choice keeps its id across sweeps.
+
+    `method` tells apart the same choice placed as only a baseline is.
+    """
+    text = json.dumps([[layer.node, layer.option] for layer in layers] + ([method] if method else []))
     return "pt_" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
