@@ -8,7 +8,7 @@ import typer
 
 from app.errors import UserError
 from app.quantities import parse_bytes, parse_ns
-from app.selection.limits import Limits
+from app.selection.limits import Limits, named_primitive
 from app.services.context import Context
 from kernels.split import MOST_THREADS
 
@@ -68,20 +68,13 @@ def limited(
     return Limits(
         forbid=tuple(word.strip() for text in forbid or () for word in text.split(",")),
         only=tuple(word.strip() for text in only or () for word in text.split(",")),
-        pins=tuple(_named_primitive("--pin", text) for text in pin or ()),
-        bans=tuple(_named_primitive("--ban", text) for text in ban or ()),
+        pins=tuple(named_primitive("--pin", text) for text in pin or ()),
+        bans=tuple(named_primitive("--ban", text) for text in ban or ()),
         max_weights_bytes=size(max_weights),
         max_arena_bytes=size(arena),
         max_error=max_error,
         objective=objective,
     )
-
-
-def _named_primitive(option: str, text: str) -> tuple[str, str]:
-    layer, equals, primitive = text.rpartition("=")  # names of layers may contain the sign, primitives never do
-    if not equals or not layer or not primitive:
-        raise UserError("limits-invalid", f"{option} {text}: not LAYER=PRIMITIVE", hint=f"write {option} conv1=NAME")
-    return layer, primitive
 
 
 def duration(text: str | None) -> int | None:

@@ -194,6 +194,14 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+def named_primitive(what: str, text: str) -> tuple[str, str]:
+    """(layer, primitive) of LAYER=PRIMITIVE; raises UserError `limits-invalid` naming `what` it was given for."""
+    layer, equals, primitive = text.rpartition("=")  # names of layers may contain the sign, primitives never do
+    if not equals or not layer or not primitive:
+        raise UserError("limits-invalid", f"{what} {text}: not LAYER=PRIMITIVE", hint=f"write {what} conv1=NAME")
+    return layer, primitive
+
+
 def names_of(option: NodeOption) -> set[str]:
     """What a pin or ban may call an option: its name, or a routine it calls."""
     return {option.name, *(primitive.name for primitive in option.primitives)}

@@ -275,12 +275,15 @@ def query(
     check_axis_of(limits, memory)
     record = newest(context, model, device, memory, limits)
     if record is None:
+        check_limits(context, model, memory, limits)  # of limits that can never be met, say that instead
         within = "" if limits == NO_LIMITS else " within these limits"
         arguments = f"--device {device.name} --memory {memory} {limits.arguments()}".strip()
+        asked = {"model": model.id, "device": device.name, "memory": memory, "limits": limits.to_json()}
         raise UserError(
             "frontier-missing",
             f"no {memory} front of {model.name} on {device.name} has been traced{within}",
-            hint=f"trace it first: tradespace frontier {model.name} {arguments}",
+            hint=f"trace it first: tradespace frontier {model.name} {arguments}, or post `facts.post` to /frontiers",
+            facts={"post": asked},
             status=404,
         )
     front = load(context, record)

@@ -14,6 +14,7 @@ from app.jobs.progress import Silent
 from app.selection.limits import NO_LIMITS, Limits
 from app.services import frontiers, measurements, models, questions
 from app.services.context import Context
+from app.services.skeletons import skeleton
 from tests.api.tiny import tiny_network
 
 
@@ -229,3 +230,41 @@ def test_the_bound_on_weights_of_an_older_database_becomes_a_limit(settings, mon
         assert connection.exec_driver_sql("SELECT id FROM bundles").scalar() == "b"
     assert Limits.from_json(json.loads(rows[1][1])).canonical() == rows[1][1]
     database.close()
+
+
+def test_the_budget_query_asks_the_front_of_its_limits(site, client):
+    model, device = models.find(site, "tiny"), site.device("host")
+    layer = next(node.name for node in skeleton(site, model).nodes if node.op == "conv")
+    free = frontiers.load(site, front_of(site)).points[-1]
+    primitive = next(choice.primitive for choice in free.layers if choice.node == layer)
+    asked = {"forbid": ["winograd", "fft"], "bans": [f"{layer}={primitive}"], "max_error": "1e-4"}
+    path = "/api/v1/models/tiny/best"
+
+    missing = client.get(path, params=asked)
+    assert (missing.status_code, missing.json()["type"]) == (404, "/problems/frontier-missing")
+    post = missing.json()["facts"]["post"]
+    assert post["limits"] == {"forbid": ["fft", "winograd"], "bans": {layer: [primitive]}, "max_error": 1e-4}
+    assert f"--ban '{layer}={primitive}'" in missing.json()["hint"]
+
+    limits = Limits.from_json(post["limits"])
+    record = frontiers.trace(site, model, device, "arena", Silent(), limits=limits)
+    found = client.get(path, params=asked).json()
+    assert found["frontier_id"] == record.id
+    assert found["point"]["id"] == frontiers.load(site, record).points[-1].id != free.id
+    assert client.get(path).json()["point"]["id"] == free.id
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"forbid": "winogard"}, "limits-invalid"),
+        ({"pins": "nowhere=conv_direct"}, "limits-invalid"),
+        ({"pins": "no-equals-sign"}, "limits-invalid"),
+        ({"max_arena_bytes": 1}, "limits-invalid"),
+        ({"max_error": 0}, "limits-impossible"),
+        ({"max_weights_bytes": -1}, "validation"),
+    ],
+)
+def test_a_budget_query_with_limits_nothing_can_meet_says_which(client, asked, code):
+    refused = client.get("/api/v1/models/tiny/best", params=asked)
+    assert (refused.status_code, refused.json()["type"]) == (422, f"/problems/{code}")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Response, UploadFile
 from fastapi.responses import JSONResponse
 
 from app.api import schemas
 from app.api.dependencies import OnlyOnce, Opened, Paged
 from app.errors import Item, UserError
 from app.quantities import parse_bytes, parse_ns
+from app.selection.limits import NO_LIMITS, Limits, named_primitive
 from app.services import frontiers, models
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -103,6 +104,29 @@ def list_layers(context: Opened, paging: Paged, model: str) -> dict[str, Any]:
     return paging.slice(models.layers(context, models.find(context, model)))
 
 
+def query_limits(
+    forbid: Annotated[list[str] | None, Query(description="Convolution families not to use; repeatable.")] = None,
+    only: Annotated[list[str] | None, Query(description="Convolution families to use, no others; repeatable.")] = None,
+    pins: Annotated[list[str] | None, Query(description="LAYER=PRIMITIVE: this layer runs that; repeatable.")] = None,
+    bans: Annotated[list[str] | None, Query(description="LAYER=PRIMITIVE: this layer does not; repeatable.")] = None,
+    max_weights_bytes: Annotated[int | None, Query(ge=0, description="Most packed weights, on any axis.")] = None,
+    max_arena_bytes: Annotated[int | None, Query(ge=0, description="Most arena, on the weights axis.")] = None,
+    max_error: Annotated[float | None, Query(ge=0, description="Largest declared error of any primitive.")] = None,
+    objective: Annotated[Literal["p50", "p90"], Query(description="Quantile of the samples that counts.")] = "p50",
+) -> Limits:
+    """The limits of a front as parameters of a query: those of `POST /frontiers`."""
+    return Limits(
+        forbid=tuple(forbid or ()),
+        only=tuple(only or ()),
+        pins=tuple(named_primitive("pins", text) for text in pins or ()),
+        bans=tuple(named_primitive("bans", text) for text in bans or ()),
+        max_weights_bytes=max_weights_bytes,
+        max_arena_bytes=max_arena_bytes,
+        max_error=max_error,
+        objective=objective,
+    )
+
+
 @router.get("/{model}/best", response_model=schemas.Best)
 def best_point(
     context: Opened,
@@ -111,13 +135,19 @@ def best_point(
     memory: schemas.Axis = "arena",
     budget: Annotated[str | None, Query(description="Most memory: 384KiB, 6MiB, 500KB or bytes.")] = None,
     max_latency: Annotated[str | None, Query(description="Most time: 20ms, 350us.")] = None,
+    limits: Annotated[Limits, Depends(query_limits)] = NO_LIMITS,
 ) -> dict[str, Any]:
-    """The fastest configuration that fits, from a stored front; 404 with the smallest feasible budget otherwise."""
+    """The fastest configuration that fits, from the stored front of these limits.
+
+    404 `budget-infeasible` with the smallest feasible budget, or `frontier-missing` with what to ask for when no front
+    has been traced within exactly these limits.
+    """
     record, point = frontiers.query(
         context,
         models.find(context, model),
         context.device(device),
         memory,
+        limits=limits,
         budget_bytes=parse_bytes(budget) if budget else None,
         max_latency_ns=parse_ns(max_latency) if max_latency else None,
     )
