@@ -35,6 +35,8 @@ SANITIZE_FLAGS = (
 )
 PARALLEL_COMPILES = 2
 _CANDIDATE_COMPILERS = ("gcc", "clang", "cc")
+_THIS_PROCESSOR = ("-march=native", "-mcpu=native")
+"""How compilers are told to optimise for the machine they run on, best first: older clang on ARM knows the second."""
 _INCLUDE_LINE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 _CONFIG_HEADER = "#define TS_SYMBOL(name) ts_##name\n"
 
@@ -62,14 +64,27 @@ class Toolchain:
 
 
 def host_toolchain(cc: str | None = None) -> Toolchain:
-    """`cc`, else $CC, else the first of gcc, clang and cc that exists, optimising for this machine."""
+    """`cc`, else $CC, else the first of gcc, clang and cc that exists, optimising for this machine.
+
+    A compiler that takes none of the flags for that optimises for its default target; the flags say so.
+    """
     wanted = cc or os.environ.get("CC")
     for name in (wanted,) if wanted else _CANDIDATE_COMPILERS:
         if shutil.which(name):
-            return Toolchain(name)
+            return Toolchain(name, ("-O3", *_native_flags(name)))
     if wanted:
         raise BuildError(f"The C compiler {wanted} was not found.", f"Install {wanted} or set CC to another compiler.")
     raise BuildError("No C compiler was found (tried gcc, clang and cc).", "Install gcc or clang, or set CC.")
+
+
+@functools.cache
+def _native_flags(cc: str) -> tuple[str, ...]:
+    """The first flag of _THIS_PROCESSOR that the compiler compiles an empty file with; none when it takes none."""
+    for flag in _THIS_PROCESSOR:
+        command = [cc, flag, "-fsyntax-only", "-x", "c", os.devnull]
+        if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+            return (flag,)
+    return ()
 
 
 def compiler_identity(toolchain: Toolchain) -> str:
@@ -109,7 +124,8 @@ def build_harness(
     """The harness binary for these primitives (default: all registered), built only if its content is not there yet.
 
     Objects and binary are named by the SHA-256 of everything that determines them: sources, headers, flags, compiler
-    and, for -march=native, the processor. `sanitize` adds address and undefined-behaviour checks. Raises BuildError.
+    and, for -march=native and its like, the processor. `sanitize` adds address and undefined-behaviour checks.
+    Raises BuildError.
     """
     chosen = tuple(registry.all_primitives().values() if primitives is None else primitives)
     if not shutil.which(toolchain.cc):
@@ -185,7 +201,7 @@ def _digest(*parts: str) -> str:
 
 
 def _processor(flags: tuple[str, ...]) -> str:
-    """What -march=native resolves to, as far as the cache must know: the processor's feature list."""
+    """What a flag for this machine resolves to, as far as the cache must know: the processor's feature list."""
     if not any("native" in flag for flag in flags):
         return ""
     cpuinfo = Path("/proc/cpuinfo")

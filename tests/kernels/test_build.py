@@ -97,6 +97,26 @@ def test_missing_compiler_is_named_with_what_to_install(tmp_path: Path, monkeypa
         host_toolchain()
 
 
+@pytest.mark.parametrize(
+    ("refused", "flags"),
+    [
+        ("none", ("-O3", "-march=native")),
+        ("-march=native", ("-O3", "-mcpu=native")),
+        ("-march=native|-mcpu=native", ("-O3",)),
+    ],
+)
+def test_the_flags_for_this_machine_are_those_the_compiler_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, flags: tuple[str, ...]
+) -> None:
+    """Older clang on ARM: "error: the clang compiler does not support '-march=native'"."""
+    compiler = tmp_path / "fake-cc"
+    script = f'for word in "$@"; do case "$word" in {refused}) echo "unsupported $word" >&2; exit 1;; esac; done'
+    compiler.write_text(f"#!/bin/sh\n{script}\necho fake 1.0\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    assert host_toolchain() == Toolchain(str(compiler), flags)
+
+
 def test_compiler_identity_is_its_version_line() -> None:
     toolchain = host_toolchain()
     assert any(character.isdigit() for character in compiler_identity(toolchain))
