@@ -45,8 +45,8 @@ class Strip:
     @property
     def label(self) -> str:
         """The label of the call."""
-        rows = f"{self.node}, rows {self.first} to {self.end - 1}"
-        return f"{rows} {self.note}" if self.note else rows
+        rows = f"row {self.first}" if self.end - self.first == 1 else f"rows {self.first} to {self.end - 1}"
+        return f"{self.node}, {rows} {self.note}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 
 from app.codegen import manifest, report
-from app.codegen.literals import comment, float_literal, float_rows
+from app.codegen.chains import PrintedChain, printed_chain
+from app.codegen.expressions import PrintedPart, constants, place, pointer, printed_part, shape_fields
+from app.codegen.literals import comment, float_rows
+from app.codegen.loops import operands
 from app.codegen.plan import MAX_REL_ERR, Plan
 from app.codegen.text import bytes_text, dims_text, duration_text, shape_text
-from app.schedule import Call, Operand, Region
-from kernels.spec import F32_BYTES, Attrs, Primitive, Shape
-from kernels.split import Part
+from app.schedule import Region
+from kernels.spec import F32_BYTES
 
 FileData = bytes | memoryview
 """Contents of a file; a memoryview where a copy would be hundreds of megabytes."""
@@ -39,19 +43,10 @@ _TEMPLATES.filters["bytes"] = bytes_text
 
 
 @dataclass(frozen=True)
-class PrintedPart:
-    """A thread's share of a call as text."""
-
-    title: str
-    fields: tuple[str, ...]
-    offsets: str
-
-
-@dataclass(frozen=True)
 class PrintedCall:
     """One call as text: expressions for C, words for comments and the report."""
 
-    number: int
+    number: str
     label: str
     summary: str
     primitive: str
@@ -68,6 +63,7 @@ class PrintedCall:
     output: str
     workspace: str
     shares: tuple[PrintedPart, ...]  # empty: the call is not shared
+    is_chain: ClassVar[bool] = False
 
 
 def emit(plan: Plan) -> dict[str, FileData]:
@@ -105,10 +101,7 @@ def emit(plan: Plan) -> dict[str, FileData]:
 def _context(plan: Plan) -> dict[str, Any]:
     """Everything the templates may print."""
     schedule, origin = plan.schedule, plan.provenance
-    calls = [
-        _printed(plan, number, call, primitive)
-        for number, (call, primitive) in enumerate(zip(schedule.calls, plan.primitives, strict=True), 1)
-    ]
+    entries = list(_entries(plan))
     inputs = [
         {"parameter": parameter, "name": port.name, "dims": dims_text(port.dims), "elems": math.prod(port.dims)}
         for parameter, port in zip(plan.input_names, schedule.inputs, strict=True)
@@ -117,7 +110,6 @@ def _context(plan: Plan) -> dict[str, Any]:
         {"parameter": parameter, "name": port.name, "dims": dims_text(port.dims), "elems": math.prod(port.dims)}
         for parameter, port in zip(plan.output_names, schedule.outputs, strict=True)
     ]
-    operands = [o for c in schedule.calls for o in (*c.inputs, c.output, *([c.workspace] if c.workspace else []))]
     weights_bytes = plan.weights.data.nbytes
     weights_file = (
         f"{plan.prefix}_weights.{'S' if plan.weights_are_binary else 'c'}" if weights_bytes else ""
@@ -154,11 +146,14 @@ def _context(plan: Plan) -> dict[str, Any]:
         "run_arguments": [f"in[{i}]" for i in range(len(inputs))]
         + [f"results[{o}] + GUARD_ELEMS" for o in range(len(outputs))],
         "routines": sorted({primitive.name for primitive in plan.primitives}),
-        "uses_arena": any(o.region is Region.ARENA for o in operands),
+        "uses_arena": any(o.region is Region.ARENA for c in schedule.calls for o in operands(c)),
         "uses_weights": any(place is not None for places in plan.weights.places for place in places),
-        "calls": calls,
+        "calls": len(schedule.calls),
+        "entries": entries,
+        "has_chains": any(entry.is_chain for entry in entries),
+        "rows": [row for entry in entries for row in (entry.nodes if isinstance(entry, PrintedChain) else [entry])],
         "copies": [
-            {"source": _pointer(plan, a), "target": _pointer(plan, b), "size_bytes": a.size_bytes}
+            {"source": pointer(plan, a), "target": pointer(plan, b), "size_bytes": a.size_bytes}
             for a, b in schedule.copies
         ],
         "has_infinity": any(not math.isfinite(v) for v in _extremes(plan)),
@@ -179,19 +174,32 @@ def _context(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _printed(plan: Plan, number: int, call: Call, primitive: Primitive) -> PrintedCall:
-    weights, bias = plan.weights.places[number - 1]
-    parts = plan.parts[number - 1]
+def _entries(plan: Plan) -> Iterator[PrintedCall | PrintedChain]:
+    """The schedule from top to bottom, each chain in one piece."""
+    at = 0
+    for chain, calls in itertools.groupby(plan.schedule.calls, key=lambda call: call.strip.chain if call.strip else ""):
+        end = at + len(list(calls))
+        if chain:
+            yield printed_chain(plan, at, end)
+        else:
+            yield from (_printed_call(plan, index) for index in range(at, end))
+        at = end
+
+
+def _printed_call(plan: Plan, index: int) -> PrintedCall:
+    """Call `index` of the schedule, counted from 0."""
+    call, primitive, parts = plan.schedule.calls[index], plan.primitives[index], plan.parts[index]
+    weights, bias = constants(plan, index)
     weights_bytes = primitive.weights_bytes(call.shape)
-    operands = [
-        f"in  {_place(plan, operand)}: {dims_text(call.shape.input_dims(port))} {primitive.port_layout(port)}"
+    lines = [
+        f"in  {place(plan, operand)}: {dims_text(call.shape.input_dims(port))} {primitive.port_layout(port)}"
         for port, operand in enumerate(call.inputs)
     ]
-    operands.append(f"out {_place(plan, call.output)}: {dims_text(call.shape.output_dims)} {primitive.out_layout}")
+    lines.append(f"out {place(plan, call.output)}: {dims_text(call.shape.output_dims)} {primitive.out_layout}")
     if call.workspace:
-        operands.append(f"workspace {_place(plan, call.workspace)}")
+        lines.append(f"workspace {place(plan, call.workspace)}")
     return PrintedCall(
-        number=number,
+        number=str(index + 1),
         label=call.label,
         summary=shape_text(call.shape),
         primitive=primitive.name,
@@ -199,68 +207,16 @@ def _printed(plan: Plan, number: int, call: Call, primitive: Primitive) -> Print
         share=f"{100 * call.predicted_ns / max(1, plan.predicted_ns):.1f} %",
         workspace_text=bytes_text(call.workspace.size_bytes) if call.workspace else "",
         weights_text=bytes_text(weights_bytes) if weights_bytes else "",
-        operands=tuple(operands),
+        operands=tuple(lines),
         parts=call.shape.parts,
-        fields=_shape_fields(call.shape, call.attrs, primitive.pitches(call.shape)),
-        inputs=tuple(_pointer(plan, operand) for operand in call.inputs),
-        weights="NULL" if weights is None else f"w + {weights // F32_BYTES}",
-        bias="NULL" if bias is None else f"w + {bias // F32_BYTES}",
-        output=_pointer(plan, call.output),
-        workspace=_pointer(plan, call.workspace) if call.workspace else "NULL",
-        shares=tuple(_share(primitive, part, call.attrs) for part in parts) if len(parts) > 1 else (),
+        fields=shape_fields(call.shape, call.attrs, primitive.pitches(call.shape)),
+        inputs=tuple(pointer(plan, operand) for operand in call.inputs),
+        weights=weights,
+        bias=bias,
+        output=pointer(plan, call.output),
+        workspace=pointer(plan, call.workspace) if call.workspace else "NULL",
+        shares=tuple(printed_part(primitive, part, call.attrs) for part in parts) if len(parts) > 1 else (),
     )
-
-
-def _share(primitive: Primitive, part: Part, attrs: Attrs) -> PrintedPart:
-    """A part with what differs from zero."""
-    places = [f".x = {{{', '.join(map(str, part.x))}}}"]
-    places += [f".{name} = {at}" for name in ("weights", "bias", "y", "workspace") if (at := getattr(part, name))]
-    return PrintedPart(part.title, _shape_fields(part.shape, attrs, primitive.pitches(part.shape)), ", ".join(places))
-
-
-def _pointer(plan: Plan, operand: Operand) -> str:
-    """The C expression of an operand's first float."""
-    offset = operand.offset_bytes // F32_BYTES
-    return (
-        f"{_region(plan, operand)} + {offset}" if offset or operand.region is Region.ARENA else _region(plan, operand)
-    )
-
-
-def _region(plan: Plan, operand: Operand) -> str:
-    """The C variable of an operand's region."""
-    if operand.region is Region.ARENA:
-        return "a"
-    return (plan.input_names if operand.region is Region.INPUT else plan.output_names)[operand.index]
-
-
-def _place(plan: Plan, operand: Operand) -> str:
-    """The bytes an operand occupies, for a comment."""
-    region = "arena" if operand.region is Region.ARENA else _region(plan, operand)
-    return f"{region} bytes {operand.offset_bytes}..{operand.offset_bytes + operand.size_bytes - 1}"
-
-
-def _shape_fields(s: Shape, attrs: Attrs, pitches: tuple[int, int]) -> tuple[str, ...]:
-    """Designated initialisers of struct ts_shape, a line per group; what is zero in C is left out."""
-    groups = [
-        [(name, getattr(s, name)) for name in ("c", "h", "w", "m", "oh", "ow")],
-        [(name, getattr(s, name)) for name in ("kh", "kw", "stride_h", "stride_w", "pad_t", "pad_l", "pad_b", "pad_r")],
-        [(name, getattr(s, name)) for name in ("dilation_h", "dilation_w", "group", "axis", "count_include_pad")]
-        + [("n_in", s.n_in), ("x_pitch", pitches[0]), ("y_pitch", pitches[1])],
-    ]
-    lines = [", ".join(f".{name} = {value}" for name, value in group if value) for group in groups]
-    words = [".parts = parts"] if s.parts else []
-    # Only these operators have such a triple; elsewhere it would be noise.
-    triples = {"slice": ("start", "step"), "pad": ("start",), "permute": ("perm",)}.get(s.op, ())
-    words += [f".{name} = {{{', '.join(map(str, getattr(s, name)))}}}" for name in triples]
-    lines.append(", ".join(words))
-    words = [f".lo = {float_literal(attrs.lo)}", f".hi = {float_literal(attrs.hi)}"]
-    words += [
-        f".{name} = {float_literal(value)}"
-        for name, value in (("alpha", attrs.alpha), ("beta", attrs.beta), ("gamma", attrs.gamma))
-        if value
-    ]
-    lines.append(", ".join(words))
-    return tuple(f"{line}," for line in lines if line)
 
 
 def _extremes(plan: Plan) -> tuple[float, float]:

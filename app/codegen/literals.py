@@ -22,7 +22,7 @@ protected public reinterpret_cast requires static_assert static_cast template th
 typename using virtual wchar_t xor
 """
 # Macros and names that the emitted files use or that some compilers define.
-_TAKEN_WORDS = "NULL INFINITY NAN I EOF linux unix errno memcpy size_t int32_t uintptr_t"
+_TAKEN_WORDS = "NULL INFINITY NAN I EOF linux unix errno memcpy size_t ptrdiff_t int32_t uintptr_t"
 KEYWORDS = frozenset(f"{_C_KEYWORDS} {_CPP_KEYWORDS} {_TAKEN_WORDS}".split())
 
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
@@ -40,14 +40,18 @@ def check_prefix(prefix: str) -> None:
         )
 
 
-def identifiers(names: Iterable[str], *, taken: Iterable[str] = ()) -> tuple[str, ...]:
-    """One C identifier per name, readable, all different, none a keyword or in `taken`."""
+def identifiers(names: Iterable[str], *, taken: Iterable[str] = (), reserved: Iterable[str] = ()) -> tuple[str, ...]:
+    """One C identifier per name, readable, all different, none a keyword or in `taken`.
+
+    None begins with a prefix in `reserved`, in whatever case: those are other functions, types and macros.
+    """
+    before = tuple(prefix.lower() for prefix in reserved)
     used = set(taken) | KEYWORDS
     found = []
     for name in names:
         word = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:48].rstrip("_") or "tensor"
-        if word[0].isdigit():
-            word = f"t_{word}"
+        if word[0].isdigit() or word.lower().startswith(before):
+            word = next(w for w in (f"t_{word}", f"tensor_{word}") if not w.lower().startswith(before))
         candidate, number = word, 2
         while candidate in used:
             candidate, number = f"{word}_{number}", number + 1

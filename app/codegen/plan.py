@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -180,6 +181,9 @@ def make_plan(
     primitives = tuple(registry.get(call.primitive) for call in schedule.calls)
     for number, (call, primitive) in enumerate(zip(schedule.calls, primitives, strict=True), 1):
         _check_call(schedule, number, call, primitive)
+    chains = [name for name, _ in itertools.groupby(call.strip and call.strip.chain for call in schedule.calls) if name]
+    if len(set(chains)) < len(chains):
+        raise ValueError("other calls lie between those of a chain")
     for source, target in schedule.copies:
         _check_operand(schedule, "copy", source, source.size_bytes)
         _check_operand(schedule, "copy", target, source.size_bytes)
@@ -188,7 +192,8 @@ def make_plan(
     # One namespace: inputs and outputs are parameters of the same function, beside its locals.
     names = identifiers(
         [port.name for port in (*schedule.inputs, *schedule.outputs)],
-        taken=("n", "a", "w", "s", "x", "parts", "pool", "shares", "call", prefix),
+        taken=("n", "a", "w", "s", "x", "parts", "pool", "shares", "call", "k", prefix),
+        reserved=("ts_", f"{prefix}_"),
     )
     parts = tuple(
         split(primitive, call.shape, schedule.threads)

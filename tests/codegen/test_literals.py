@@ -36,6 +36,12 @@ def test_identifiers_stay_readable():
     )
 
 
+def test_identifiers_leave_the_names_of_functions_and_macros_alone():
+    names = ["net_run", "NET_OK", "ts_pool", "network", "1"]
+    assert identifiers(names, reserved=("ts_", "net_")) == ("t_net_run", "t_NET_OK", "t_ts_pool", "network", "t_1")
+    assert identifiers(["t_run", "1"], reserved=("ts_", "t_")) == ("tensor_t_run", "tensor_1")
+
+
 def read_back(literal: str) -> np.float32:
     return np.float32("inf") * (-1 if "-" in literal else 1) if "INF" in literal else np.float32(literal.strip("f "))
 
