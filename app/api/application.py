@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.api import errors, pages
 from app.api.middleware import Envelope, Guard, same
-from app.api.routes import bundles, devices, frontiers, jobs, models, questions, service
+from app.api.routes import bundles, devices, frontiers, jobs, marks, models, questions, service
 from app.api.schemas import Problem
 from app.errors import UserError
 from app.services.context import VERSION, Context
@@ -68,7 +68,7 @@ def create_app(context: Context, *, executor: Any = None, needs_token: bool | No
         prefix="/api/v1",
         responses={"default": {"description": "Problem", "content": {errors.MEDIA_TYPE: {}}, "model": Problem}},
     )
-    for module in (service, models, devices, frontiers, questions, bundles, jobs):
+    for module in (service, models, marks, devices, frontiers, questions, bundles, jobs):
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(service.health)

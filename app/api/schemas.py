@@ -232,6 +232,17 @@ class Baseline(BaseModel):
     point: PointSummary
 
 
+class Mark(BaseModel):
+    """The arena another runtime plans for a network, measured elsewhere."""
+
+    runtime: str
+    version: str
+    network: str
+    arena_bytes: int
+    counts: str
+    measured_on: str
+
+
 class FrontierSummary(BaseModel):
     """A front in a list; `points` counts them."""
 

@@ -66,7 +66,7 @@ _ALL = (
     ),
     Example(
         "squeezenet",
-        "SqueezeNet 1.0",
+        "SqueezeNet 1.1",
         "Iandola et al.: SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size, 2016",
         "light_squeezenet.onnx",
         0.33,

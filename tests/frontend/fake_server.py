@@ -39,7 +39,7 @@ EXAMPLES = {
     "googlenet": ("GoogLeNet", 27_994_208),
     "vgg19": ("VGG-19", 574_670_240),
     "resnet50": ("ResNet-50", 102_120_736),
-    "squeezenet": ("SqueezeNet 1.0", 4_989_856),
+    "squeezenet": ("SqueezeNet 1.1", 4_989_856),
 }
 UNSUPPORTED = [("/graph/node/41", "NonMaxSuppression (detect/nms)"), ("/graph/node/17", "GridSample (warp/sample)")]
 
