@@ -36,10 +36,11 @@ class Arena:
     method: str  # "greedy", "complaints", "skyline" or "milp"
 
 
-def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 20.0) -> Arena:
+def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 20.0, enough_bytes: int = 0) -> Arena:
     """The smallest arena the chain of methods finds, placements in the order of `buffers`; offsets are aligned.
 
-    Each method runs only while the lower bound is not reached. `time_limit_s` bounds the MILP.
+    Each method runs only while the arena is larger than the lower bound and than `enough_bytes`. `time_limit_s` bounds
+    the MILP.
     """
     for buffer in buffers:
         if buffer.size_bytes <= 0 or buffer.size_bytes % align_bytes or not 0 <= buffer.first < buffer.last:
@@ -48,15 +49,16 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
         return Arena((), 0, 0, True, "greedy")
     packing = _Packing(buffers)
     best, method, proven = packing.greedy(), "greedy", False
-    if packing.height(best) > packing.bound:
+    goal = max(packing.bound, enough_bytes)
+    if packing.height(best) > goal:
         patient = packing.complaints(best)
         if packing.height(patient) < packing.height(best):
             best, method = patient, "complaints"
-    if packing.height(best) > packing.bound:
+    if packing.height(best) > goal:
         found = packing.skyline()
         if found is not None:
             best, method = found, "skyline"
-    if packing.height(best) > packing.bound and packing.pairs <= MOST_PAIRS:
+    if packing.height(best) > goal and packing.pairs <= MOST_PAIRS:
         found, proven = packing.milp(best, time_limit_s)
         if packing.height(found) < packing.height(best):
             best, method = found, "milp"
@@ -148,8 +150,9 @@ class _Packing:
         """
         length = self.last - self.first
         for preference in (self.sizes * length, self.sizes, length):
-            found = _Skyline(self, preference).search()
-            if found is not None:
+            skyline = _Skyline(self, preference)
+            found = skyline.search()
+            if found is not None or skyline.nodes <= SEARCH_NODES:  # found, or searched to the end: there is none
                 return found
         return None
 

@@ -6,6 +6,7 @@ layouts that matter to it), variables eliminated one by one. Shares nothing with
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,11 +14,13 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from solver.problem import MemoryAxis, Option, Problem, Selection
+from solver.problem import Cut, MemoryAxis, Option, Problem, Selection
 
 Grid = npt.NDArray[np.int64]
 NEVER = 2**56  # a time no selection reaches (two years); sums of up to 127 of these stay below 2^63
 MOST_ENTRIES = 1 << 21  # largest table it will build
+MOST_BRANCHES = 2000  # solves it will spend on getting out of the cuts of one budget
+Choice = tuple[int, int]  # node, option index
 
 
 class TooWide(Exception):
@@ -77,12 +80,17 @@ class DynamicProgram:
         self._sums: list[Grid | None] = [None] * len(self.buckets)
         self._messages: list[Grid | None] = [None] * len(self.buckets)
         self._budget: int | None = None
+        self._closed: frozenset[Choice] = frozenset()
 
-    def solve(self, budget_bytes: int | None = None) -> Solved | None:
-        """The fastest selection within the budget; None when none fits."""
+    def solve(self, budget_bytes: int | None = None, closed: frozenset[Choice] = frozenset()) -> Solved | None:
+        """The fastest selection within the budget without the closed options; None when none fits.
+
+        With an option, all of the same layouts and at least its workspace must be closed: those that another one beats
+        in time and workspace are not in the tables.
+        """
         top = max((int(levels[-1]) for levels in self._levels if len(levels)), default=0)
         budget = top if budget_bytes is None else min(budget_bytes, top)
-        self._refresh(budget)
+        self._refresh(budget, closed)
         total = 0
         for bucket, message in zip(self.buckets, self._messages, strict=True):
             if len(bucket.scope) == 1:
@@ -103,16 +111,46 @@ class DynamicProgram:
             budget = solved.need_bytes - 1
         return front[::-1]
 
-    def _refresh(self, budget: int) -> None:
+    def solve_outside(self, budget_bytes: int | None, cuts: Sequence[Cut]) -> Solved | None:
+        """The fastest selection within the budget that no cut rules out; None when there is none.
+
+        Best first: where the optimum falls under a cut, each of its nodes in turn is kept from the cut's options.
+        """
+        known: set[frozenset[Choice]] = {frozenset()}
+        waiting: list[tuple[int, int, Solved, frozenset[Choice]]] = []
+
+        def wait(closed: frozenset[Choice]) -> None:
+            solved = self.solve(budget_bytes, closed)
+            if solved is not None:
+                heapq.heappush(waiting, (solved.time_ns, len(known), solved, closed))
+
+        wait(frozenset())
+        while waiting:
+            _, _, solved, closed = heapq.heappop(waiting)
+            broken = next((c for c in cuts if c.binds(budget_bytes) and c.rules_out(solved.selection)), None)
+            if broken is None:
+                return solved
+            for v, taken in broken.options.items():
+                fewer = closed | {(v, i) for i in taken}
+                if fewer not in known:
+                    known.add(fewer)
+                    wait(fewer)
+            if len(known) > MOST_BRANCHES:
+                raise TooWide(f"offsets rule out selections in more than {MOST_BRANCHES} ways")
+        return None
+
+    def _refresh(self, budget: int, closed: frozenset[Choice]) -> None:
         """Recompute the tables with a level between the old and the new budget, and every bucket they reach."""
         changed = set()
-        for t, table in enumerate(self.tables):
+        reopened = {v for v, _ in closed ^ self._closed}
+        self._closed = closed
+        for t in range(len(self.tables)):
             levels = self._levels[t]
-            if self._best[t] is not None and self._budget is not None:
+            if self._best[t] is not None and self._budget is not None and t not in reopened:
                 old, new = np.searchsorted(levels, (self._budget, budget), side="right")
                 if old == new:
                     continue
-            self._best[t] = np.where(table.need_bytes <= budget, table.time_ns, NEVER).min(axis=0)
+            self._best[t] = self._fitting(t, budget).min(axis=0)
             changed.add(t)
         self._budget = budget
         dirty = [False] * len(self.buckets)
@@ -130,6 +168,14 @@ class DynamicProgram:
             self._sums[b] = total
             self._messages[b] = total.min(axis=bucket.axis)
 
+    def _fitting(self, t: int, budget: int, at: tuple[int | slice, ...] = ()) -> Grid:
+        """Time of each way of a table, at an assignment of its scope: NEVER where it does not fit or is closed."""
+        table = self.tables[t]
+        fitting = np.where(table.need_bytes[at] <= budget, table.time_ns[at], NEVER)
+        shut = [k for k, i in enumerate(table.options) if (t, i) in self._closed] if self._closed else []
+        fitting[shut] = NEVER
+        return fitting
+
     @staticmethod
     def _grid(grid: Grid | None) -> Grid:
         assert grid is not None
@@ -142,10 +188,9 @@ class DynamicProgram:
             at = tuple(slice(None) if u == bucket.variable else layout[u] for u in bucket.scope)
             layout[bucket.variable] = int(self._grid(self._sums[b])[at].argmin())
         options, need = [], 0
-        for table in self.tables:
+        for t, table in enumerate(self.tables):
             at = (slice(None), *(layout[u] for u in table.scope))
-            needs, times = table.need_bytes[at], table.time_ns[at]
-            fitting = np.where(needs <= budget, times, NEVER)
+            needs, fitting = table.need_bytes[at], self._fitting(t, budget, at)
             ways = np.flatnonzero(fitting == fitting.min())
             way = int(ways[needs[ways].argmin()])
             options.append(table.options[way])

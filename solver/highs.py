@@ -15,7 +15,7 @@ from solver.evaluate import evaluate
 from solver.flow import Flow
 from solver.model import Matrix
 from solver.outcome import Held, Outcome, Stopped
-from solver.problem import Evaluation, Selection
+from solver.problem import Cut, Evaluation, Selection
 
 INTEGRAL = 1e-6  # how far from 0 or 1 an x may be and still count as taken; HiGHS' own integrality tolerance
 COST_CEILING = 2.0**20  # costs are scaled down by a power of two to stay below: reduced costs keep 1e-7 accuracy
@@ -54,7 +54,7 @@ class FlowSolver:
     def __init__(self, flow: Flow, matrix: Matrix, max_weights_bytes: int | None = None):
         self.flow, self.matrix = flow, matrix
         self.max_weights_bytes = max_weights_bytes
-        self.excluded: list[tuple[int, ...]] = []  # selections ruled out by `exclude`, as x variables
+        self.cuts: list[Cut] = []
         self._x_need = np.array(flow.x_need, dtype=np.int64)
         self._y_need = np.array(flow.y_need, dtype=np.int64)
         self._row_base = np.array([row.base_bytes for row in flow.rows], dtype=np.int64)
@@ -92,9 +92,12 @@ class FlowSolver:
     def set_budget(self, budget_bytes: int | None) -> None:
         """Open or close every choice by its need, and set the right sides of the step rows. None: no budget."""
         self._budget = budget_bytes
-        self._tighten(self._lp)
-        if self._mip is not None:
-            self._tighten(self._mip)
+        for solver in (self._lp, self._mip):
+            if solver is not None:
+                self._tighten(solver)
+                first = solver.getNumRow() - len(self.cuts)
+                for number, cut in enumerate(self.cuts):
+                    solver.changeRowBounds(first + number, -np.inf, self._most_of(cut))
 
     def _tighten(self, solver: highspy.Highs) -> None:
         budget, matrix = self._budget, self.matrix
@@ -112,18 +115,33 @@ class FlowSolver:
                 room = np.minimum(room, np.floor_divide(budget - self._row_base, unit).astype(np.float64))
             solver.changeRowsBounds(len(room), matrix.step_rows, np.full(len(room), -np.inf), room)
 
-    def exclude(self, selection: Selection) -> None:
-        """Rule a selection out for good: at least one node must choose otherwise."""
-        index_of = {option: j for j, option in enumerate(self.flow.options)}
-        taken = tuple(index_of[choice] for choice in enumerate(selection.options))
-        self.excluded.append(taken)
+    def exclude(self, selection: Selection, evaluation: Evaluation | None = None) -> None:
+        """Rule a selection out: at least one node must choose otherwise.
+
+        For good, or with its `evaluation` at budgets that it exceeds, if it is the budget that it exceeds.
+        """
+        up_to_bytes = None
+        if evaluation is not None and not self._too_heavy(evaluation):
+            up_to_bytes = evaluation.on(self.flow.axis) - 1
+        self.forbid(Cut({v: (i,) for v, i in enumerate(selection.options)}, up_to_bytes))
+
+    def _too_heavy(self, evaluation: Evaluation) -> bool:
+        return self.max_weights_bytes is not None and evaluation.weights_bytes > self.max_weights_bytes
+
+    def forbid(self, cut: Cut) -> None:
+        """Rule out what the cut rules out, at the budgets where it does."""
+        self.cuts.append(cut)
         for solver in (self._lp, self._mip):
             if solver is not None:
-                self._cut(solver, taken)
+                self._add_cut(solver, cut)
 
-    def _cut(self, solver: highspy.Highs, taken: tuple[int, ...]) -> None:
-        columns = self.matrix.x[list(taken)]
-        solver.addRow(-np.inf, len(taken) - 1.0, len(taken), columns, np.ones(len(taken)))
+    def _add_cut(self, solver: highspy.Highs, cut: Cut) -> None:
+        taken = [j for j, (v, i) in enumerate(self.flow.options) if i in cut.options.get(v, ())]
+        solver.addRow(-np.inf, self._most_of(cut), len(taken), self.matrix.x[taken], np.ones(len(taken)))
+
+    def _most_of(self, cut: Cut) -> float:
+        """How many of the nodes of a cut may take its options at the budget set last."""
+        return len(cut.options) - (1.0 if cut.binds(self._budget) else 0.0)
 
     def solve(self, time_limit_s: float | None = None, should_cancel: Callable[[], bool] | None = None) -> Outcome:
         """The fastest selection within the budget set last: the LP if its answer is integral, else the MIP.
@@ -146,7 +164,7 @@ class FlowSolver:
                 return Outcome(found.stopped, found.held, None, None, found.bound_ns, elapsed_s, found.method)
             evaluation = evaluate(self.flow.problem, found.selection)
             if not self._fits(evaluation):
-                self.exclude(found.selection)
+                self.exclude(found.selection, evaluation)
                 continue
             held = Held.OPTIMUM if evaluation.time_ns <= found.bound_ns else Held.INCUMBENT
             bound_ns = min(found.bound_ns, evaluation.time_ns)
@@ -154,7 +172,7 @@ class FlowSolver:
             return Outcome(found.stopped, held, found.selection, evaluation, bound_ns, elapsed_s, found.method)
 
     def _fits(self, evaluation: Evaluation) -> bool:
-        if self.max_weights_bytes is not None and evaluation.weights_bytes > self.max_weights_bytes:
+        if self._too_heavy(evaluation):
             return False
         return self._budget is None or evaluation.on(self.flow.axis) <= self._budget
 
@@ -177,8 +195,8 @@ class FlowSolver:
             kinds = np.full(len(binary), int(highspy.HighsVarType.kInteger), np.uint8)
             self._mip.changeColsIntegrality(len(binary), binary, kinds)
             self._tighten(self._mip)
-            for taken in self.excluded:
-                self._cut(self._mip, taken)
+            for cut in self.cuts:
+                self._add_cut(self._mip, cut)
         run(self._mip, time_limit_s, should_cancel)
         stopped, held = status(self._mip.getModelStatus())
         info = self._mip.getInfo()

@@ -15,6 +15,7 @@ class Stopped(StrEnum):
     TIME_LIMIT = "time_limit"
     CANCELLED = "cancelled"
     SOLVER_LIMIT = "solver_limit"  # iterations, memory or numerical trouble inside the solver
+    OFFSETS = "offsets"  # too many selections fit in live bytes and not with offsets
 
 
 class Held(StrEnum):

@@ -29,7 +29,7 @@ conversion or one node run, and only steps that exist in a selection count.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -219,6 +219,25 @@ class Selection:
     """One option index per node; conversions follow from the layouts."""
 
     options: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Options that a selection may not take all together, at budgets of at most `up_to_bytes` (None: at any).
+
+    `options` has some of the options of some nodes; ruled out is what takes one of them at each of these nodes.
+    """
+
+    options: Mapping[int, Collection[int]]
+    up_to_bytes: int | None = None
+
+    def binds(self, budget_bytes: int | None) -> bool:
+        """Whether it counts at a budget (None: no budget)."""
+        return self.up_to_bytes is None or (budget_bytes is not None and budget_bytes <= self.up_to_bytes)
+
+    def rules_out(self, selection: Selection) -> bool:
+        """Whether the selection takes what may not be taken together."""
+        return all(selection.options[v] in taken for v, taken in self.options.items())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from solver import flow as flows
 from solver.evaluate import Bottleneck, bottleneck, evaluate
-from solver.frontier import Infeasible
+from solver.front import Infeasible
 from solver.highs import FlowSolver
 from solver.model import MOST_BYTES, build_model, compile_model, least_weights, weights_over_least
 from solver.outcome import Held, Outcome, Stopped
@@ -72,9 +72,11 @@ class WarmSolver(FlowSolver):
         """Choices that may not be taken and a bound on weights, until the next call. Forgets the budget."""
         self._closed = self.matrix.x[[self._column_of[choice] for choice in closed]].astype(np.int32)
         self.max_weights_bytes = max_weights_bytes
-        if self.excluded:  # ruled out by an earlier question, not by this one
-            self.excluded = []
-            self._lp, self._mip = self._load(), None
+        for solver in (self._lp, self._mip):  # what an earlier question ruled out, this one does not
+            if solver is not None and self.cuts:
+                rows = solver.getNumRow()
+                solver.deleteRows(len(self.cuts), np.arange(rows - len(self.cuts), rows, dtype=np.int32))
+        self.cuts = []
         self.set_budget(None)
 
     def ask(
@@ -85,10 +87,14 @@ class WarmSolver(FlowSolver):
         should_cancel: Callable[[], bool] | None = None,
     ) -> Outcome:
         """The fastest selection within the budget and the limits; Held.INFEASIBILITY when none fits."""
-        if self.max_weights_bytes is not None and self.max_weights_bytes < self._least_weights:
-            return Outcome(Stopped.FINISHED, Held.INFEASIBILITY, None, None, 0, 0.0, "lp")
         self.set_budget(budget_bytes)
         return self.solve(time_limit_s, should_cancel)
+
+    def solve(self, time_limit_s: float | None = None, should_cancel: Callable[[], bool] | None = None) -> Outcome:
+        """As FlowSolver.solve, within the limits as well."""
+        if self.max_weights_bytes is not None and self.max_weights_bytes < self._least_weights:
+            return Outcome(Stopped.FINISHED, Held.INFEASIBILITY, None, None, 0, 0.0, "lp")
+        return super().solve(time_limit_s, should_cancel)
 
     def least(self, time_limit_s: float | None = None) -> tuple[int, Bottleneck] | None:
         """The least bytes on the axis within the limits and the step that needs them; None when nothing is possible.
@@ -148,8 +154,9 @@ class WarmSolver(FlowSolver):
                 found = self._solve_mip(None, None)
             if found.selection is None:
                 return None
-            if not self._fits(evaluate(self.flow.problem, found.selection)):
-                self.exclude(found.selection)
+            evaluation = evaluate(self.flow.problem, found.selection)
+            if not self._fits(evaluation):
+                self.exclude(found.selection, evaluation)
                 continue
             time_ns = self.time_of(found.selection, x_ns, y_ns)
             bound_ns = min(found.bound_ns, time_ns)

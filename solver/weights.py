@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from solver.dp import TooWide
 from solver.evaluate import evaluate
-from solver.frontier import CONFIRM_S, Contradiction, FrontPoint
+from solver.front import Contradiction, FrontPoint
+from solver.frontier import CONFIRM_S
 from solver.outcome import Held
 from solver.pareto import FAR, Choice, Corners, ParetoProgram
 from solver.problem import MemoryAxis, Problem, validate

@@ -19,6 +19,7 @@ from solver import frontier as sf
 from solver import problem as sp
 from solver.arena import Arena
 from solver.evaluate import ImpossibleSelection, evaluate, lifetimes
+from solver.front import Infeasible
 from solver.planner import largest_first
 
 DIRECT = frozenset({"direct", "depthwise", "pointwise"})
@@ -48,7 +49,7 @@ def baselines(graph: Graph, costs: CostTable, built: Built, limits: Limits) -> t
         return tuple(found)
     only_direct = dataclasses.replace(limits, forbid=(), only=allowed)
     # The limits may leave no such selection: then there is no such baseline.
-    with contextlib.suppress(UserError, sf.Infeasible):
+    with contextlib.suppress(UserError, Infeasible):
         candidates = only_direct.narrow(list_candidates(graph, threads=costs.threads))
         plain = build_problem(candidates, time_from(costs))
         found.append(

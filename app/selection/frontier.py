@@ -21,6 +21,7 @@ from app.selection.problem import Built, build_problem, require_costs, time_from
 from solver import frontier as sf
 from solver import problem as sp
 from solver.evaluate import Bottleneck
+from solver.front import FrontPoint, Infeasible, OnPoint
 from solver.weights import trace_weights
 
 POINT_LIMIT_S = 30.0
@@ -55,13 +56,13 @@ def trace(
     candidates = candidates.with_chains(time_from(times))
     built = build_problem(candidates, time_from(times))
 
-    def report(solved: sf.FrontPoint) -> None:
+    def report(solved: FrontPoint) -> None:
         if on_point is not None:
             on_point(_point(built, times, solved))
 
     try:
         found = _traced(built, memory, limits, report if on_point is not None else None, should_cancel)
-    except sf.Infeasible as error:
+    except Infeasible as error:
         raise infeasible(built.problem, limits, error) from None
     points = tuple(_point(built, times, solved) for solved in found.points)
     fitting = tuple(p for p in points if limits.max_arena_bytes is None or p.arena_bytes <= limits.max_arena_bytes)
@@ -100,7 +101,7 @@ def check_axis_of(limits: Limits, memory: str) -> None:
 class _Traced:
     """What every tracing says, whatever its axis."""
 
-    points: tuple[sf.FrontPoint, ...]
+    points: tuple[FrontPoint, ...]
     solve_s: float
     certified_by: str
     uncertified_because: str
@@ -113,7 +114,7 @@ def _traced(
     built: Built,
     memory: str,
     limits: Limits,
-    report: sf.OnPoint | None,
+    report: OnPoint | None,
     should_cancel: Callable[[], bool] | None,
 ) -> _Traced:
     if memory == WEIGHTS:
@@ -180,12 +181,12 @@ def least_weights_bytes(problem: sp.Problem, arena_bytes: int | None = None) -> 
     try:
         lightest = dataclasses.replace(problem, nodes=nodes, edges=edges)
         found = sf.solve_one(lightest, sp.MemoryAxis.ARENA, arena_bytes)
-    except sf.Infeasible:
+    except Infeasible:
         return None
     return None if found.evaluation is None else found.evaluation.weights_bytes
 
 
-def infeasible(problem: sp.Problem, limits: Limits, error: sf.Infeasible) -> UserError:
+def infeasible(problem: sp.Problem, limits: Limits, error: Infeasible) -> UserError:
     """The error of limits that no selection meets: which one stands in the way and what would be enough."""
     if error.smallest_bytes is not None:  # the arena of the weights axis
         asked = error.budget_bytes
@@ -234,8 +235,10 @@ def _digest(candidates: Candidates, costs: CostTable) -> str:
     return digest.hexdigest()
 
 
-def _point(built: Built, costs: CostTable, solved: sf.FrontPoint) -> Point:
-    return point_from(built, costs, solved.selection, proven=solved.proven, bound_ns=solved.bound_ns)
+def _point(built: Built, costs: CostTable, solved: FrontPoint) -> Point:
+    return point_from(
+        built, costs, solved.selection, proven=solved.proven, bound_ns=solved.bound_ns, arena=solved.arena
+    )
 
 
 def needs(least: Bottleneck | None) -> str:

@@ -16,7 +16,7 @@ from solver import problem as sp
 from solver.arena import Arena, place
 from solver.check import check
 from solver.evaluate import Lifetimes, evaluate_lifetimes, lifetimes
-from solver.frontier import Contradiction
+from solver.front import Contradiction
 from solver.planner import LARGEST_FIRST
 
 _KINDS = {
@@ -38,7 +38,9 @@ def point_from(
 ) -> Point:
     """The point of a selection, with every buffer placed. `bound_ns` is a proven lower bound of its latency.
 
-    `arena` are its offsets when they are known already. Raises Contradiction when the independent checker disagrees
+    `arena` are its offsets when they are known already.
+
+    Raises Contradiction when the independent checker disagrees
     with any figure, layout, lifetime or offset.
     """
     lived = lifetimes(built.problem, selection)

@@ -22,15 +22,13 @@ from app.selection.points import point_from
 from app.selection.problem import build_problem, time_from
 from kernels.spec import DIRECT_ERROR, WINOGRAD_F4_ERROR
 from solver import problem as sp
-from solver.frontier import Infeasible
-from solver.outcome import Held, Outcome
+from solver.front import Infeasible
+from solver.offsets import PlacingSolver
+from solver.outcome import Held
 from solver.warm import WarmSolver
 
 QUESTION_LIMIT_S = 5.0
 """A knapsack (total axis, bounds on weights) may take HiGHS long; then the best so far is given with its bound."""
-
-MOST_CUTS = 20
-"""Selections whose offsets need more than their live bytes, and more than the budget, are cut one by one."""
 
 
 @dataclass(frozen=True)
@@ -90,35 +88,26 @@ class WarmModel:
             started = time.perf_counter()
             solver = self.solver(limits, memory, budget_bytes)
             bound = limits.max_arena_bytes if memory == WEIGHTS else budget_bytes
-            first: Outcome | None = None
-            for _ in range(MOST_CUTS):
-                outcome = solver.ask(bound, time_limit_s=QUESTION_LIMIT_S)
-                first = first or outcome
-                if outcome.held is Held.INFEASIBILITY:
-                    raise self._nothing_fits(solver, limits, memory, budget_bytes)
-                if outcome.selection is None:
-                    raise UserError(
-                        "question-too-hard",
-                        f"no selection was found in {QUESTION_LIMIT_S:g} s",
-                        hint="trace the front of these limits instead: that runs as a job without this limit",
-                        status=503,
-                    )
-                # What an earlier cut allowed was not faster: the first bound holds for all of them.
-                point = point_from(
-                    self.built, self.times, outcome.selection, proven=outcome.proven, bound_ns=first.bound_ns
+            placed = PlacingSolver(solver).solve(bound, QUESTION_LIMIT_S)
+            outcome = placed.outcome
+            if outcome.held is Held.INFEASIBILITY:
+                raise self._nothing_fits(solver, limits, memory, budget_bytes)
+            if outcome.selection is None:
+                raise UserError(
+                    "question-too-hard",
+                    f"no selection was found in {QUESTION_LIMIT_S:g} s whose offsets fit",
+                    hint="trace the front of these limits instead: that runs as a job without this limit",
+                    status=503,
                 )
-                if memory not in ("arena", WEIGHTS) or bound is None or point.arena_bytes <= bound:
-                    proven = point.latency_ns == first.bound_ns
-                    return Answer(
-                        dataclasses.replace(point, proven=proven), outcome.method, time.perf_counter() - started
-                    )
-                solver.exclude(outcome.selection)
-            raise UserError(
-                "question-too-hard",
-                f"the offsets of {MOST_CUTS} selections exceed the budget although their live bytes fit",
-                hint="raise the budget by a few KiB",
-                status=503,
+            point = point_from(
+                self.built,
+                self.times,
+                outcome.selection,
+                proven=outcome.proven,
+                bound_ns=outcome.bound_ns,
+                arena=placed.arena,
             )
+            return Answer(point, outcome.method, time.perf_counter() - started)
 
     def prime(self, memory: str) -> None:
         """Compile and solve the LP of an axis once, so that the next question starts from its basis."""

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from solver.dp import DynamicProgram
 from solver.evaluate import ImpossibleSelection, evaluate
-from solver.frontier import Infeasible, trace
+from solver.front import Infeasible
+from solver.frontier import trace
 from solver.problem import Conversion, Edge, MemoryAxis, Node, Option, Problem, Selection
 from tests.solver import brute_force
 from tests.solver.instances import problems

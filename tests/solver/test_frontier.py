@@ -9,11 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from solver import frontier
+from solver import certificate, frontier
 from solver.check import check
 from solver.dp import DynamicProgram, TooWide
 from solver.evaluate import bottleneck, evaluate
-from solver.frontier import Contradiction, Infeasible, fastest, smallest, solve_one, trace
+from solver.front import Contradiction, Infeasible
+from solver.frontier import fastest, smallest, solve_one, trace
 from solver.highs import status
 from solver.outcome import Held, Stopped
 from solver.problem import Conversion, Edge, Evaluation, MemoryAxis, Node, Option, Problem, Selection, validate
@@ -234,7 +235,7 @@ def test_a_problem_too_wide_is_not_certified_and_says_so(monkeypatch):
     def refuse(*_args, **_kwargs):
         raise TooWide("a table of 9 entries would be needed")
 
-    monkeypatch.setattr(frontier, "DynamicProgram", refuse)
+    monkeypatch.setattr(certificate, "DynamicProgram", refuse)
     front = trace(problem, MemoryAxis.ARENA)
     assert not front.certified_by.endswith("dp")
     assert "9 entries" in front.uncertified_because

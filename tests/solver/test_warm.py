@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from solver import weights as sw
 from solver.dp import TooWide
 from solver.evaluate import evaluate
-from solver.frontier import Infeasible
+from solver.front import Infeasible
 from solver.outcome import Held
 from solver.problem import MemoryAxis, Problem
 from solver.warm import WarmSolver

@@ -1,0 +1,64 @@
+"""The second opinion on a front: each of its steps solved again without HiGHS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from solver.dp import DynamicProgram, TooWide
+from solver.front import Contradiction, FrontPoint
+from solver.pareto import ParetoProgram
+from solver.problem import Cut, MemoryAxis, Problem
+
+
+def certify(
+    problem: Problem,
+    axis: MemoryAxis,
+    max_weights_bytes: int | None,
+    points: Sequence[FrontPoint],
+    cuts: Sequence[Cut],
+    *,
+    complete: bool,
+) -> str:
+    """Solve each step of a front by rising memory again; returns why that was not possible, or "".
+
+    `cuts` are the selections that cannot be laid out within the budget at which they came up.
+    """
+    steps: list[tuple[int | None, FrontPoint | None]] = []
+    budget: int | None = None
+    for point in reversed(points):
+        steps.append((budget, point))
+        budget = point.on(axis) - 1
+    if complete:
+        steps.append((budget, None))
+    if axis is MemoryAxis.TOTAL:
+        return "the layouts interact too widely for a label search"
+    try:
+        if max_weights_bytes is None:
+            program = DynamicProgram(problem, axis)
+            for within, claim in steps:
+                solved = program.solve_outside(within, cuts)
+                compare(within, claim, None if solved is None else solved.time_ns)
+        else:
+            search = ParetoProgram(problem, axis)
+            for within, claim in steps:
+                known_ns = claim.evaluation.time_ns if claim else None
+                found_ns = search.fastest_ns(within, max_weights_bytes, known_ns)
+                if found_ns != known_ns and any(cut.binds(within) for cut in cuts):
+                    return "offsets rule out selections, which the label search cannot leave out"
+                compare(within, claim, found_ns)
+    except TooWide as error:
+        return str(error)
+    return ""
+
+
+def compare(budget_bytes: int | None, point: FrontPoint | None, found_ns: int | None) -> None:
+    """Raise Contradiction unless the other method's optimum is what the point claims (None: nothing fits)."""
+    if point is None:
+        agrees = found_ns is None
+    elif point.proven:
+        agrees = found_ns == point.evaluation.time_ns
+    else:
+        agrees = found_ns is not None and point.bound_ns <= found_ns <= point.evaluation.time_ns
+    if not agrees:
+        claimed = "nothing fits" if point is None else f"{point.bound_ns}..{point.evaluation.time_ns} ns"
+        raise Contradiction(f"within {budget_bytes} bytes: HiGHS says {claimed}, the dynamic program {found_ns} ns")
