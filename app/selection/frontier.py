@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.candidates import Candidates, list_candidates
+from app.candidates import list_candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
 from app.graph.ir import Graph
 from app.points import Frontier, Point
 from app.quantities import format_bytes
 from app.selection.baselines import baselines
+from app.selection.digest import digest_of
 from app.selection.limits import NO_LIMITS, Limits
 from app.selection.points import point_from
 from app.selection.problem import Built, build_problem, require_costs, time_from
@@ -82,7 +82,7 @@ def trace(
         smallest_bytes=found.smallest_bytes,
         smallest_step=needs(found.smallest),
         io_bytes=sum(4 * math.prod(graph.tensors[name].dims) for name in (*graph.inputs, *graph.outputs)),
-        costs_digest=_digest(candidates, times),
+        costs_digest=digest_of(candidates, times),
     )
 
 
@@ -220,19 +220,6 @@ def infeasible(problem: sp.Problem, limits: Limits, error: Infeasible) -> UserEr
         facts={"smallest_bytes": least, "available_bytes": asked, "excess_bytes": least - asked},
         status=404,
     )
-
-
-def costs_digest(graph: Graph, costs: CostTable, limits: Limits = NO_LIMITS) -> str:
-    """Digest over every cost a front of `graph` depends on; "" when some are missing. Another digest: a stale front."""
-    candidates = limits.narrow(list_candidates(graph, threads=costs.threads))
-    return "" if costs.missing(candidates.cost_keys()) else _digest(candidates, limits.times(costs))
-
-
-def _digest(candidates: Candidates, costs: CostTable) -> str:
-    digest = hashlib.sha256()
-    for key in candidates.cost_keys():
-        digest.update(f"{key.primitive} {key.shape} {key.source_hash} {key.weights_from} {costs.ns(key)}\n".encode())
-    return digest.hexdigest()
 
 
 def _point(built: Built, costs: CostTable, solved: FrontPoint) -> Point:

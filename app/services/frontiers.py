@@ -12,7 +12,8 @@ from app.errors import Item, UserError
 from app.jobs.progress import Cancelled, Progress, check
 from app.points import Frontier, Point
 from app.quantities import format_bytes, format_ns
-from app.selection.frontier import check_axis_of, costs_digest
+from app.selection.digest import costs_digest, same_costs
+from app.selection.frontier import check_axis_of
 from app.selection.frontier import trace as trace_points
 from app.selection.limits import NO_LIMITS, Limits
 from app.services.context import Context, DeviceRef
@@ -129,7 +130,8 @@ def stale_because(context: Context, record: FrontierRecord) -> str:
     """What has changed since the front was traced; "" when nothing it depends on has.
 
     Compared are the times of every cost the front's optimisation saw, not the hour they were measured: measuring
-    again with the same result makes nothing stale, and a cost the limits rule out does not count.
+    again with the same result makes nothing stale, and a cost the limits rule out does not count. Compared is also
+    what was offered, so that every point of a front that is not stale can be exported.
     """
     model = context.models.get(record.model)
     if model is None:
@@ -152,10 +154,13 @@ def stale_because(context: Context, record: FrontierRecord) -> str:
     digest = context.remember(key, read)
     if digest == record.costs_digest:
         return ""
-    return {
-        "": "kernels have changed and some of their costs have not been measured since",
-        "?": "a primitive that its limits name no longer exists",
-    }.get(digest, "costs have been measured since, with other results")
+    if not digest:
+        return "kernels have changed and some of their costs have not been measured since"
+    if digest == "?":
+        return "a primitive that its limits name no longer exists"
+    if same_costs(digest, record.costs_digest):
+        return "what the kernels offer, or the memory they need, has changed"
+    return "costs have been measured since, with other results"
 
 
 def is_stale(context: Context, record: FrontierRecord) -> bool:

@@ -6,15 +6,19 @@ import json
 import pytest
 from fastapi.testclient import TestClient
 
+from app import candidates
 from app.api.application import create_app
 from app.costs import Cost
 from app.db import migrate
 from app.db.database import Database
+from app.errors import UserError
 from app.jobs.progress import Silent
 from app.selection.limits import NO_LIMITS, Limits
+from app.selection.schedule import make_schedule
 from app.services import frontiers, measurements, models, questions
 from app.services.context import Context
 from app.services.skeletons import skeleton
+from tests import nets
 from tests.api.tiny import tiny_network
 
 
@@ -197,6 +201,28 @@ def test_changed_costs_say_so_and_the_same_costs_again_do_not(settings):
         answer = questions.what_if(context, free)
         assert answer["stale"]
         assert answer["answered_from"] == "model"
+
+
+def test_a_front_whose_points_are_no_longer_offered_is_stale_though_every_cost_is_known(settings, monkeypatch):
+    with Context(settings) as context:
+        model, _ = models.add(context, nets.residual(), name="residual", file_name="residual.onnx")
+        put_costs(context, model)
+        record = frontiers.trace(context, model, context.device("host"), "arena", Silent())
+        front = frontiers.load(context, record)
+        assert frontiers.stale_because(context, record) == ""
+        graph = skeleton(context, model)
+        stale = next(p for p in front.points if any(layer.in_place is not None for layer in p.layers))
+
+    def without_reuse(shape, families, threads=1, *, original=candidates.offered):
+        options, refused = original(shape, families, threads)
+        return tuple(option for option in options if option.in_place is None), refused
+
+    monkeypatch.setattr(candidates, "offered", without_reuse)
+    with pytest.raises(UserError, match="no longer offered"):
+        make_schedule(graph, stale)
+    with Context(settings) as context:  # another process, after the kernels changed
+        assert measurements.missing(context, model, context.device("host")) == []
+        assert "offer" in frontiers.stale_because(context, record)
 
 
 def test_the_bound_on_weights_of_an_older_database_becomes_a_limit(settings, monkeypatch):

@@ -12,7 +12,8 @@ from app.candidates import list_candidates
 from app.costs import Cost, CostTable
 from app.errors import UserError
 from app.graph.onnx_import import import_onnx
-from app.selection.frontier import costs_digest, trace
+from app.selection.digest import costs_digest
+from app.selection.frontier import trace
 from app.selection.limits import NO_LIMITS, Limits, names_of
 from app.selection.problem import build_problem, time_from
 from solver.evaluate import ImpossibleSelection, evaluate

@@ -16,7 +16,8 @@ from app.graph.onnx_import import import_onnx
 from app.graph.reference import run
 from app.points import Frontier, Point
 from app.schedule import Region
-from app.selection.frontier import costs_digest, trace
+from app.selection.digest import costs_digest
+from app.selection.frontier import trace
 from app.selection.schedule import make_schedule
 from kernels import reference, registry
 from tests import nets
