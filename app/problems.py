@@ -95,6 +95,11 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     ),
     "file-exists": ProblemType("The file exists already", "Nothing is overwritten. Choose another name."),
     "file-unreadable": ProblemType("A file cannot be read", "Check the path and its permissions."),
+    "frontier-incomplete": ProblemType(
+        "The front ends above this budget",
+        "It was cancelled or cut, as `facts.incomplete_because` says, before it reached budgets this small. Trace it "
+        "again, or ask what fits with what-if, which solves that one question.",
+    ),
     "frontier-missing": ProblemType(
         "No front has been traced", "Trace the front of this model, device and memory axis first."
     ),

@@ -24,6 +24,7 @@ from app.settings import Settings
 CONDITIONS = frozenset(
     {
         "budget-infeasible",
+        "frontier-incomplete",
         "latency-infeasible",
         "bundle-rejected",
         "bundle-mismatch",

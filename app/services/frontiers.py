@@ -48,7 +48,10 @@ def trace(
     *,
     limits: Limits = NO_LIMITS,
 ) -> FrontierRecord:
-    """Trace the exact front from the stored costs and store it; raises MissingCost when some were not measured."""
+    """Trace the exact front from the stored costs and store it; raises MissingCost when some were not measured.
+
+    A cancelled trace raises Cancelled, and what it found is stored, unless a front that is not stale is there already.
+    """
     check_axis(memory)
     check_axis_of(limits, memory)
     graph = skeleton(context, model)
@@ -68,10 +71,13 @@ def trace(
         on_point=on_point,
         should_cancel=progress.should_cancel,
     )
-    check(progress)
     if not front.points:
         raise Cancelled
-    return context.frontiers.add(
+    if progress.should_cancel():
+        known = newest(context, model, device, memory, limits)
+        if known is not None and not is_stale(context, known):
+            raise Cancelled
+    record = context.frontiers.add(
         model=model.id,
         device=device.id,
         device_name=device.name,
@@ -79,6 +85,8 @@ def trace(
         limits=limits.canonical(),
         document=front.to_json(),
     )
+    check(progress)
+    return record
 
 
 def costs_of(context: Context, model: ModelRecord, device: DeviceRef) -> CostTable:
@@ -235,12 +243,20 @@ def newest(
 def best(front: Frontier, *, budget_bytes: int | None = None, max_latency_ns: int | None = None) -> Point:
     """The fastest point within the budget.
 
-    Raises UserError `budget-infeasible` (with the least budget and the step that needs it) or `latency-infeasible`.
+    Raises UserError `budget-infeasible` (with the least budget and the step that needs it), `frontier-incomplete` when
+    the front ends above the budget, or `latency-infeasible`.
     """
     point = front.best(budget_bytes=budget_bytes)
     if point is None:
         assert budget_bytes is not None
-        assert front.smallest_bytes is not None, "only a cancelled front lacks it, and none is stored"
+        if front.smallest_bytes is None or front.smallest_bytes <= budget_bytes:
+            raise UserError(
+                "frontier-incomplete",
+                f"the {front.memory} front ends above {format_bytes(budget_bytes)}: {front.incomplete_because}",
+                hint="trace it again to its end, or ask what fits that budget with what-if",
+                facts={"available_bytes": budget_bytes, "incomplete_because": front.incomplete_because},
+                status=404,
+            )
         raise UserError(
             "budget-infeasible",
             f"nothing fits {format_bytes(budget_bytes)} of {front.memory}: the smallest selection needs "
