@@ -33,7 +33,7 @@ SANITIZE_FLAGS = (
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
 )
-PARALLEL_COMPILES = 2
+PARALLEL_COMPILES = len(os.sched_getaffinity(0))
 _CANDIDATE_COMPILERS = ("gcc", "clang", "cc")
 _THIS_PROCESSOR = ("-march=native", "-mcpu=native")
 """How compilers are told to optimise for the machine they run on, best first: older clang on ARM knows the second."""

@@ -74,9 +74,9 @@ def check_peers(names: Collection[str]) -> tuple[str, ...]:
 
 
 def build_speedometer(toolchain: Toolchain, data_dir: Path) -> Path:
-    """The program that measures costs; it also measures what a core can do at best. Raises UserError."""
+    """The program that measures costs, without routines: what a core can do at best. Raises UserError."""
     try:
-        return build_harness(toolchain, data_dir / "harness", sanitize=False)
+        return build_harness(toolchain, data_dir / "harness", sanitize=False, primitives=())
     except BuildError as error:
         raise UserError("harness-does-not-build", error.message, hint=error.hint) from None
 

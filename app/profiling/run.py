@@ -15,6 +15,7 @@ from app.profiling.statistics import CLEARLY_SLOWER_RATIOS, Contender, hopeless,
 from kernels import registry
 from kernels.build import BuildError, build_harness
 from kernels.harness import Harness, HarnessError
+from kernels.spec import Primitive
 from kernels.split import on_threads
 
 EVICT_BYTES = 4 * 2**20
@@ -56,7 +57,9 @@ def measure(
     keys = list(keys)
     started = time.monotonic()
     try:
-        binary = build_harness(device.toolchain, data_dir / "harness", sanitize=False)
+        binary = build_harness(
+            device.toolchain, data_dir / "harness", sanitize=False, primitives=_beside(key.primitive for key in keys)
+        )
     except BuildError as error:
         raise UserError("harness-does-not-build", error.message, hint=error.hint) from None
     measured = cut = 0
@@ -72,6 +75,13 @@ def measure(
             cut += group_cut
             on_progress(measured, len(keys))
     return MeasureReport(measured, cut, time.monotonic() - started)
+
+
+def _beside(names: Iterable[str]) -> list[Primitive]:
+    """Every primitive of the sources that these primitives are in: more would be compiled for nothing, and fewer, the
+    same objects, would give each network a driver of its own."""
+    sources = {registry.get(name).source for name in set(names)}
+    return [primitive for primitive in registry.all_primitives().values() if primitive.source in sources]
 
 
 def _measure_group(
