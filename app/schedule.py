@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,6 +25,12 @@ class Operand:
     index: int
     offset_bytes: int
     size_bytes: int
+
+
+def span(operands: Sequence[Operand]) -> tuple[int, int]:
+    """Offsets in bytes of the first byte of operands of one region, and of the byte behind the last."""
+    ends = [operand.offset_bytes + operand.size_bytes for operand in operands]
+    return min(operand.offset_bytes for operand in operands), max(ends)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,10 @@ class Call:
 
 @dataclass(frozen=True)
 class PlannedBuffer:
-    """One line of the memory plan: `size_bytes` at `offset_bytes` during calls [first, last) of the schedule."""
+    """One line of the memory plan: `size_bytes` at `offset_bytes` during calls [first, last) of the schedule.
+
+    `name` is that of the node, with `:port` behind it for a converted operand.
+    """
 
     name: str
     kind: str  # output, copy, workspace

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from app.codegen.expressions import PrintedPart, constants, place, pointer, printed_part, shape_fields, span, turns
+from app.codegen.expressions import PrintedPart, constants, place, pointer, printed_part, shape_fields, turns
 from app.codegen.loops import Loop, operands, roll, strips_of
 from app.codegen.plan import Plan
 from app.codegen.text import bytes_text, duration_text, shape_text
-from app.schedule import Call, Operand, Strip
+from app.schedule import Call, Operand, Strip, span
 from kernels.spec import Layout, Primitive, Shape
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.codegen.literals import float_literal
 from app.codegen.plan import Plan
-from app.schedule import Operand, Region
+from app.schedule import Operand, Region, span
 from kernels.spec import F32_BYTES, Attrs, Primitive, Shape
 from kernels.split import Part
 
@@ -68,12 +67,6 @@ def place(plan: Plan, *operands: Operand) -> str:
     first, end = span(operands)
     where = "arena" if operands[0].region is Region.ARENA else region(plan, operands[0])
     return f"{where} bytes {first}..{end - 1}"
-
-
-def span(operands: Sequence[Operand]) -> tuple[int, int]:
-    """Offsets in bytes of the first byte of operands of one region, and of the byte behind the last."""
-    ends = [operand.offset_bytes + operand.size_bytes for operand in operands]
-    return min(operand.offset_bytes for operand in operands), max(ends)
 
 
 def shape_fields(s: Shape, attrs: Attrs, pitches: tuple[int, int]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from app.codegen.literals import check_prefix, identifiers
 from app.codegen.weights import C_TEXT_LIMIT_BYTES, WeightsBlob, pack_weights
 from app.errors import UserError
 from app.points import Point
-from app.schedule import Call, Operand, Region, Schedule
+from app.schedule import Call, Operand, Region, Schedule, span
 from kernels import registry
 from kernels.spec import F32_BYTES, Primitive
 from kernels.split import Part, split, workspace_bytes
@@ -142,8 +142,15 @@ class Plan:
 
     @property
     def workspace_bytes(self) -> int:
-        """Largest workspace of any call."""
-        return max((call.workspace.size_bytes for call in self.schedule.calls if call.workspace), default=0)
+        """Largest workspace of any node; that of a chain is its rolling buffers and the scratch of its calls."""
+        found = 0
+        for chain, calls in itertools.groupby(self.schedule.calls, key=lambda call: call.strip and call.strip.chain):
+            if chain is None:
+                found = max(found, *(call.workspace.size_bytes if call.workspace else 0 for call in calls))
+            else:
+                first, end = span(_chain_workspace(tuple(calls)))
+                found = max(found, end - first)
+        return found
 
     @property
     def io_bytes(self) -> int:
@@ -159,6 +166,13 @@ class Plan:
     def conversions_ns(self) -> int:
         """The part of `predicted_ns` spent changing layouts."""
         return sum(call.predicted_ns for call in self.schedule.calls if call.shape.op == "convert")
+
+
+def _chain_workspace(calls: tuple[Call, ...]) -> list[Operand]:
+    """What the calls of a chain write besides rows of its output."""
+    strips = [(call.strip.node, call.strip.note) if call.strip else None for call in calls]
+    inner = [call.output for call, strip in zip(calls, strips, strict=True) if strip != strips[-1]]
+    return inner + [call.workspace for call in calls if call.workspace]
 
 
 def make_plan(

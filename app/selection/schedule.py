@@ -244,7 +244,7 @@ class _Writer:
         for buffer in self.point.buffers:
             port = "" if buffer.port is None else f":{buffer.port}"
             yield PlannedBuffer(
-                name=f"{buffer.node}{port} {buffer.kind}",
+                name=f"{buffer.node}{port}",
                 kind=buffer.kind,
                 size_bytes=buffer.size_bytes,
                 first=self.call_of_step[buffer.first],

@@ -90,6 +90,7 @@ def test_the_c_of_a_chain_makes_the_calls_of_the_schedule(name, seed, threads, t
     assert found
     for number, point in enumerate(found[:3]):
         plan = plan_of(net, point, threads)
+        assert plan.workspace_bytes == point.workspace_bytes
         folder = tmp_path / str(number)
         folder.mkdir()
         lines = iter(executed(plan, folder))

@@ -6,7 +6,7 @@
  *   measured  on host with gcc 12 -O3
  *   point     pt_1: proven fastest for its arena memory
  *   expected  2000 ns, of which layout changes 0 ns
- *   memory    arena 2 048 B (scratch of one call at most 0 B), weights 2 356 B
+ *   memory    arena 2 048 B (of it scratch at most 0 B), weights 2 356 B
  *
  * net_run is the schedule: it is executed from top to bottom. Each call's comment says which node it computes,
  * by which primitive, its measured time, and where its operands lie; `a` is the arena, `w` the packed weights,

@@ -22,7 +22,7 @@ extern "C" {
 #define NET_ARENA_BYTES 2048u /* exact: the highest byte a run touches, in units of the alignment */
 #define NET_ARENA_ALIGN 64u
 #define NET_WEIGHTS_BYTES 2356u /* constant data, read only */
-#define NET_WORKSPACE_BYTES 0u /* part of the arena: the largest scratch of one call */
+#define NET_WORKSPACE_BYTES 0u /* part of the arena: the largest scratch of one node or chain */
 
 #define NET_INPUT_0_ELEMS 189u /* image: 1x3x9x7, row-major (image) */
 #define NET_OUTPUT_0_ELEMS 100u /* scores: 1x5x5x4, row-major (scores) */
