@@ -35,10 +35,10 @@ BLOCKINGS = {
     "b1t4": (4, 1),
     "b1t6": (6, 1),
     "b1t12": (12, 1),
+    "full": (0, 1),
     "b3t8": (8, 3),
     "b3t16": (16, 3),
     "b4t6": (6, 4),
-    "full": (0, 4),
 }
 """Most tiles per block (0: the whole image) and widest panel in blocks of 16 output channels."""
 

@@ -10,6 +10,3 @@
 
 TS_WINOGRAD(conv_winograd_f4_b4t6_hwc_hwc_f32, TS_HWC, TS_HWC, 6)
 TS_WINOGRAD(conv_winograd_f4_b4t6_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 6)
-TS_WINOGRAD(conv_winograd_f4_full_hwc_hwc_f32, TS_HWC, TS_HWC, 0)
-TS_WINOGRAD(conv_winograd_f4_full_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 0)
-TS_WINOGRAD(conv_winograd_f4_full_chw_chw_f32, TS_CHW, TS_CHW, 0)

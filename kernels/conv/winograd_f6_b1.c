@@ -10,3 +10,6 @@
 
 TS_WINOGRAD(conv_winograd_f6_b1t4_hwc_hwc_f32, TS_HWC, TS_HWC, 4)
 TS_WINOGRAD(conv_winograd_f6_b1t4_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 4)
+TS_WINOGRAD(conv_winograd_f6_full_hwc_hwc_f32, TS_HWC, TS_HWC, 0)
+TS_WINOGRAD(conv_winograd_f6_full_chw16c_chw16c_f32, TS_CHW16C, TS_CHW16C, 0)
+TS_WINOGRAD(conv_winograd_f6_full_chw_chw_f32, TS_CHW, TS_CHW, 0)

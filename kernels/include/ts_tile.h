@@ -18,6 +18,11 @@
 
 #include "ts_tile_store.h"
 
+/* 1: a TS_PRODUCT of one block asks for weights it will need later (ts_wino_block.h). */
+#ifndef TS_AHEAD
+#define TS_AHEAD 0
+#endif
+
 /* Where pixel k reads the channels from `base` at tap (down, right): x or zeros. Returns how many pixels have it. */
 TS_INLINE int32_t ts_tile_border(int32_t mr, const struct ts_tile_conv *t, const struct ts_tile_pixels *px,
                                  const float *base, ptrdiff_t tap, int32_t down, int32_t right, const float **at)
@@ -238,9 +243,13 @@ TS_INLINE void ts_tile(const int nv, const int half, const int mr, const int mod
                         TS_PIXELS(TS_POINT)
                     }
                     ptrdiff_t i = 0;
+                    const ptrdiff_t ahead = mode == TS_PRODUCT && TS_AHEAD ? t->ahead : 0;
+                    (void)ahead;
                     TS_NO_UNROLL
                     for (int32_t n = run; n > 0; n--, weights += w_step) {
                         TS_STEP
+                        if (mode == TS_PRODUCT && TS_AHEAD)
+                            TS_PREFETCH(weights, ahead);
                         i += taps ? t->x_channel : 1;
                         if (taps)
                             TS_OPAQUE_INDEX(i); /* gcc would add a loop for steps of 1 */

@@ -26,7 +26,7 @@
 enum { TS_PRODUCT = -1, TS_ONE_TAP = 0, TS_ALL_TAPS = 1 };
 
 /* What stays the same from tile to tile of one panel. All strides in floats. TS_PRODUCT reads x, x_channel, x_next,
- * x_block, x_first, channels and y_block only. */
+ * x_block, x_first, channels, y_block and ahead only. */
 struct ts_tile_conv {
     const float *x;      /* pixel 0 of the tile, in the block that holds the group's first channel */
     ptrdiff_t x_pixel;   /* to the next pixel of a row */
@@ -44,6 +44,7 @@ struct ts_tile_conv {
     int32_t y_scatter; /* 1: the group does not start on a block of y; y is pixel 0 of channel 0 */
     int32_t y_first;   /* y_scatter: the output channel a panel starts with */
     const float *y_start, *residual; /* element y - y_start of the residual belongs to y; NULL for none */
+    ptrdiff_t ahead;                 /* TS_AHEAD: of every weight, the one so many floats later is asked for */
     float lo, hi;
     int32_t steps; /* few channels: entries of the table that replaces the loops over taps and channels; else 0 */
     int32_t step_at[TS_STEPS_MAX]; /* tap and channel as an offset into x */

@@ -95,6 +95,14 @@ typedef float ts_vec;
 #define TS_OPAQUE_INDEX(i) (void)(i)
 #endif
 
+/* Asks for the line `floats` after p to be brought into the second-level cache. Not an access: it may lie anywhere. */
+#if TS_VL > 1
+#define TS_PREFETCH(p, floats)                                                                                         \
+    __builtin_prefetch((const void *)((uintptr_t)(p) + sizeof(float) * (size_t)(floats)), 0, 2)
+#else
+#define TS_PREFETCH(p, floats) (void)(p), (void)(floats)
+#endif
+
 TS_INLINE ts_vec ts_load(const float *p)
 {
     return *(const ts_vec *)p;

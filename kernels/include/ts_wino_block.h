@@ -65,8 +65,11 @@ TS_ONCE void ts_wino_output(const struct ts_wino *g, int32_t tile, int32_t slot,
 }
 
 /* M of the first `tiles` tiles of V for a panel of nb blocks: register tiles of TS_MR tiles or fewer, as even as
- * possible. Plane by plane, so that a plane's weights come from the nearest cache for all but the first of them. */
-static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb, const float *weights)
+ * possible. Plane by plane, so that a plane's weights come from the nearest cache for all but the first of them. The
+ * first asks for the weights of the plane after it, or of `next` after the last: large layers have theirs in memory,
+ * and one line per step is a stream that memory can follow. Wider panels would ask for more than that, and lose. */
+static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb, const float *weights,
+                             const float *next)
 {
     struct ts_tile_conv t;
     struct ts_tile_pixels px;
@@ -92,6 +95,7 @@ static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb,
         for (int32_t i = 0; i < runs; i++) {
             const int32_t mr = tiles / runs + (i < tiles % runs);
             px.count = mr;
+            t.ahead = i > 0 ? 0 : plane + 1 < TS_PLANES ? (ptrdiff_t)depth * nb * TS_BLOCK : next - weights;
             switch (mr) {
 #define TS_RUN_OF(k)                                                                                                   \
     case k:                                                                                                            \
@@ -112,14 +116,16 @@ static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb,
 static void ts_wino_tiles(const struct ts_wino *g, const float *weights, int32_t first, int32_t tiles)
 {
     const int32_t blocks = (g->outputs + TS_BLOCK - 1) / TS_BLOCK, panels = ts_panels(blocks, TS_NB);
+    const float *const first_weights = weights;
     for (int32_t slot = 0; slot < tiles; slot++)
         ts_wino_input(g, first + slot, slot);
     for (int32_t i = 0; i < panels; i++) {
         const int32_t nb = ts_panel_blocks(blocks, panels, i), m = ts_panel_start(blocks, panels, i) * TS_BLOCK;
-        ts_wino_products(g, tiles, nb, weights);
+        const float *next = weights + ts_wino_depths(g) * nb * TS_BLOCK;
+        ts_wino_products(g, tiles, nb, weights, i + 1 < panels ? next : first_weights);
         for (int32_t slot = 0; slot < tiles; slot++)
             ts_wino_output(g, first + slot, slot, m, nb);
-        weights += ts_wino_depths(g) * nb * TS_BLOCK;
+        weights = next;
     }
 }
 

@@ -5,6 +5,8 @@
 #ifndef TS_WINO_IO_H
 #define TS_WINO_IO_H
 
+#define TS_AHEAD (TS_NB == 1) /* ts_wino_products */
+
 #include "ts_blocks.h"
 #include "ts_tile.h"
 #include "ts_wino_points.h"

@@ -108,8 +108,8 @@ def test_weights_of_stride_2_have_no_row_for_the_products_that_vanish(form: str,
         # 9 tiles of 5 x 5 in one block, or two of 5 and 4; one block of 16 lanes.
         ("f5_b1t12", layer(48, 13, 192), 49 * 9 * (48 + 16) + 97 * 16),
         ("f5_b1t6", layer(48, 13, 192), 49 * 5 * (48 + 16) + 97 * 16),
-        # All 16 tiles; 12 blocks of 16 in panels of 4.
-        ("f4_full", layer(48, 13, 192), 36 * 16 * (48 + 64) + 71 * 16),
+        # All 16 tiles; panels of one block of 16.
+        ("f4_full", layer(48, 13, 192), 36 * 16 * (48 + 16) + 71 * 16),
         # 25 tiles of 6 x 6 in 4 blocks of at most 7, two groups of 64 -> 40 channels: panels of 3 blocks.
         ("f6_b3t8", layer(128, 28, 80, group=2), 64 * 7 * (64 + 48) + 127 * 16),
         # 16 tiles in 4 blocks: 81 products of 16 channels, 25 planes of 16 lanes.
@@ -182,9 +182,9 @@ def test_blockings_that_make_the_same_call_are_offered_once() -> None:
     calls = {p.variant: p.refusal(nine_tiles) for p in SQUARE if p.variant.startswith("f5") and p.in_layout == "hwc"}
     assert [v for v, why in calls.items() if why is None] == ["f5_b1t12", "f5_b1t4", "f5_b1t6", "f5_b3t8", "f5_b4t6"]
     four_tiles = layer(16, 8, 16)  # of 4 x 4
-    assert registry.get("conv_winograd_f4_b1t4_hwc_hwc_f32").refusal(four_tiles) is None
+    assert registry.get("conv_winograd_f4_b4t6_hwc_hwc_f32").refusal(four_tiles) is None
     assert registry.get("conv_winograd_f4_full_hwc_hwc_f32").refusal(four_tiles) is None
-    assert registry.get("conv_winograd_f4_b4t6_hwc_hwc_f32").refusal(four_tiles) == "4 tiles: the same as full"
+    assert registry.get("conv_winograd_f4_b1t4_hwc_hwc_f32").refusal(four_tiles) == "4 tiles: the same as full"
     assert registry.get("conv_winograd_f4_b3t16_hwc_hwc_f32").refusal(four_tiles) == "4 tiles: the same as b3t8"
 
 
