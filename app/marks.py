@@ -45,15 +45,15 @@ RUNTIMES = (
 # MiB in the order of RUNTIMES, by the structure of the network that was measured. Topologies of the onnx package
 # (AlexNet, VGG-19, GoogLeNet, ResNet-50, SqueezeNet 1.1, DenseNet-121) and of torchvision (the others).
 _PLANNED_MIB: dict[str, tuple[str, tuple[float, float, float, float]]] = {
-    "a81d04f1a7e78758": ("AlexNet", (3.58, 147, 2.14, 54.1)),
-    "a2d0cdd0b06ffe45": ("VGG-16", (28.5, 421, 24.5, 285)),
-    "0b2465c7e8b664dc": ("VGG-19", (28.5, 421, 24.5, 380)),
-    "a0cdcc4ee58ec0ab": ("GoogLeNet", (8.23, 10.3, 7.28, 66.6)),
-    "374987f4689d7ebf": ("ResNet-18", (6.19, 7.08, 6.89, 124)),
-    "829dc73f15060452": ("ResNet-50", (8.54, 14.1, 9.19, 112)),
-    "c4695cbd0cc187d5": ("SqueezeNet 1.1", (3.75, 6.05, 6.75, 10.9)),
-    "0030ddabd13ae9fb": ("MobileNetV2", (8.47, 11.7, 10.9, 5.94)),
-    "0bac4c1ce26e3a60": ("DenseNet-121", (10.5, 9.75, 8.8, 42.7)),
+    "098ba7227156a451": ("AlexNet", (3.58, 147, 2.14, 54.1)),
+    "a87fde2ca413b976": ("VGG-16", (28.5, 421, 24.5, 285)),
+    "978c852f71470435": ("VGG-19", (28.5, 421, 24.5, 380)),
+    "a74de0f6bbabe61f": ("GoogLeNet", (8.23, 10.3, 7.28, 66.6)),
+    "c5ee7ae989bcdeba": ("ResNet-18", (6.19, 7.08, 6.89, 124)),
+    "e123e75b4d5cdae0": ("ResNet-50", (8.54, 14.1, 9.19, 112)),
+    "aaf7dd70bb842148": ("SqueezeNet 1.1", (3.75, 6.05, 6.75, 10.9)),
+    "cd8765220bb4dc66": ("MobileNetV2", (8.47, 11.7, 10.9, 5.94)),
+    "7310faec7e0b1f32": ("DenseNet-121", (10.5, 9.75, 8.8, 42.7)),
 }
 
 

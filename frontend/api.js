@@ -81,6 +81,7 @@ export const models = () => list("/models");
 export const examples = () => list("/models/examples");
 export const addExample = (name) => request("POST", `/models/examples/${at(name)}`);
 export const deleteModel = (id) => request("DELETE", `/models/${at(id)}`);
+export const marks = (model) => list(`/models/${at(model)}/marks`);
 export const devices = () => list("/devices");
 export const costs = (model, device) => request("GET", withQuery("/costs", { model, device, limit: 1 }));
 export const frontiers = (model, device) => list("/frontiers", { model, device });

@@ -43,6 +43,8 @@ export class Catalog {
     this.explanations = new Map();
     /** @type {Map<string, Promise<any>>} */
     this.noises = new Map();
+    /** @type {Map<string, Promise<any[]>>} */
+    this.planned = new Map();
   }
 
   /** Fetches the lists again. */
@@ -66,6 +68,11 @@ export class Catalog {
   /** @param {string} frontier @param {string} id @returns {Promise<any>} how the point stands up to noise */
   robustness(frontier, id) {
     return once(this.noises, `${frontier}/${id}`, () => api.robustness(frontier, id));
+  }
+
+  /** @param {string} model id @returns {Promise<any[]>} what other runtimes plan for the network */
+  marks(model) {
+    return once(this.planned, model, () => api.marks(model));
   }
 
   /** @param {string} id @returns {Promise<any>} */

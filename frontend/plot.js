@@ -13,11 +13,11 @@ const CONFIG = {
 export const THEMES = {
   light: {
     text: "#1a2230", muted: "#586274", grid: "#e8ebf0", axis: "#c6ccd6", surface: "#ffffff", front: "#0b62c4",
-    a: "#0b62c4", b: "#b1480b", knee: "#8a6100", over: "#b4232f", baseline: "#6d3fa8",
+    a: "#0b62c4", b: "#b1480b", knee: "#8a6100", over: "#b4232f", baseline: "#6d3fa8", mark: "#0d7a5f",
   },
   dark: {
     text: "#e7ebf2", muted: "#9ba7b8", grid: "#242c38", axis: "#3d4757", surface: "#151b24", front: "#69b1ff",
-    a: "#69b1ff", b: "#ff9d5c", knee: "#f2c14e", over: "#ff8088", baseline: "#c3a1f2",
+    a: "#69b1ff", b: "#ff9d5c", knee: "#f2c14e", over: "#ff8088", baseline: "#c3a1f2", mark: "#5fd3b0",
   },
 };
 

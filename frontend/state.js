@@ -12,6 +12,7 @@
  * @property {string|null} b           id of point B; "what-if": the answer to the question
  * @property {string|null} ask         limits of the question as JSON; null when none is asked
  * @property {number|null} budget      bytes on the memory axis
+ * @property {string|null} marks       reference marks as text (marks.js)
  * @property {"b"|"kib"} units
  * @property {"auto"|"linear"|"x"|"y"|"xy"} scale   logarithmic axes; auto: those on which the front spans a factor of three
  * @property {"auto"|"light"|"dark"} theme
@@ -27,7 +28,7 @@ const CHOICES = {
   theme: ["auto", "light", "dark"],
   tab: ["layers", "memory", "diff", "why"],
 };
-const TEXTS = ["model", "device", "frontier", "a", "b", "ask", "layer"];
+const TEXTS = ["model", "device", "frontier", "a", "b", "ask", "layer", "marks"];
 
 /** @param {string} href absolute address @returns {State} unknown values become defaults */
 export function parse(href) {
@@ -44,7 +45,7 @@ export function parse(href) {
 /** @param {State} state @returns {string} path and query, defaults left out */
 export function serialise(state) {
   const query = new URLSearchParams();
-  for (const name of ["model", "device", "memory", "frontier", "a", "b", "ask", "budget", "units", "scale", "theme", "tab", "layer"]) {
+  for (const name of ["model", "device", "memory", "frontier", "a", "b", "ask", "budget", "marks", "units", "scale", "theme", "tab", "layer"]) {
     const value = state[name];
     if (value !== null && value !== "" && value !== CHOICES[name]?.[0]) query.set(name, String(value));
   }

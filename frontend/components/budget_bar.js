@@ -4,17 +4,20 @@ import * as fmt from "../format.js";
 import { best, bytesOn, withinOfFastest } from "../front.js";
 import { h, replace } from "../dom.js";
 
+/** The name of the step that needs most, without the list of what is alive there. @param {string} step */
+const nameOf = (step) => /^(.+?) \([^]* B\)$/.exec(step)?.[1] ?? step;
+
 /**
  * What the budget means for this front.
  * @param {any} view @returns {{kind: "none"|"short"|"fits"|"over", text: string}}
  */
 export function verdict(view) {
   if (view.budget === null && view.points.length === 1) return { kind: "none", text: `One point: it needs the least ${view.axis} and is the fastest, so more memory buys nothing here. The other axes may show a trade-off.` };
-  if (view.budget === null) return { kind: "none", text: `Smallest that runs: ${fmt.integer(view.smallestBytes)} B, needed by ${view.smallestStep}.` };
+  if (view.budget === null) return { kind: "none", text: `Smallest that runs: ${fmt.integer(view.smallestBytes)} B, needed by ${nameOf(view.smallestStep)}.` };
   const found = best(view.points, view.axis, view.budget);
   if (!found) {
     const short = view.smallestBytes - view.budget;
-    return { kind: "short", text: `Nothing fits: needs ≥ ${fmt.integer(view.smallestBytes)} B (step ${view.smallestStep}), you are ${fmt.integer(short)} B short.` };
+    return { kind: "short", text: `Nothing fits: needs ≥ ${fmt.integer(view.smallestBytes)} B (step ${nameOf(view.smallestStep)}), you are ${fmt.integer(short)} B short.` };
   }
   const spare = view.budget - bytesOn(found, view.axis);
   const over = view.a && bytesOn(view.a, view.axis) > view.budget;
@@ -67,6 +70,7 @@ export function createBudgetBar({ onBudget, onSelect }) {
     const { kind, text: words } = verdict(view);
     text.className = `verdict ${kind}`;
     text.textContent = words;
+    text.title = kind === "none" || kind === "short" ? `alive at the step that needs most: ${view.smallestStep}` : "";
   }
 
   return {

@@ -6,10 +6,13 @@ import { h } from "../dom.js";
 import { draw, purge, THEMES } from "../plot.js";
 import { byteTicks, timeTicks } from "../ticks.js";
 import { createBudgetLine } from "./budget_line.js";
+import { markLayout, placedBaselines } from "./plot_marks.js";
 
 const MARGIN = { l: 54, r: 18, t: 34, b: 40 };
 const TAP_PX = 5;
 const REACH_PX = 22;
+/** Latencies that differ by less than this look alike: a plot that fills the screen with 0.3 % misleads. */
+const LEAST_SPAN = 0.02;
 const ms = (ns) => ns / 1e6;
 
 /** @param {number} low @param {number} high @param {boolean} log @param {[number, number]} pad shares of the span @returns {[number, number]} */
@@ -31,17 +34,12 @@ function home(view) {
   const seen = view.points.length < 3 ? [...view.points, ...view.baselines.map((one) => one.point)] : view.points;
   const x = seen.map((p) => bytesOn(p, view.axis));
   const y = seen.map((p) => ms(p.latency_ns));
-  const [xmin, xmax, ymin, ymax] = [Math.min(...x), Math.max(...x), Math.min(...y), Math.max(...y)];
-  return { x: padded(xmin, xmax, view.scale.includes("x"), [0.09, 0.07]), y: padded(ymin, ymax, view.scale.includes("y"), [0.09, 0.08]) };
+  const [xmin, xmax, ymin, top] = [Math.min(...x), Math.max(...x), Math.min(...y), Math.max(...y)];
+  const ymax = Math.max(top, ymin * (1 + LEAST_SPAN));
+  return { x: padded(xmin, xmax, view.scale.includes("x"), [0.09, 0.07]), y: padded(ymin, ymax, view.scale.includes("y"), [0.13, 0.08]) };
 }
 
 const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
-
-/** Inside the range by a small share, so that a marker at the edge is whole. */
-function inset([low, high], log) {
-  if (log) return [low * (high / low) ** 0.025, high / (high / low) ** 0.03];
-  return [low + (high - low) * 0.025, high - (high - low) * 0.03];
-}
 
 /** @param {object} point @param {object} view @param {string} heading @returns {string} exact figures for the hover card */
 function card(point, view, heading) {
@@ -97,25 +95,23 @@ function overBudget(view, ranges, colours) {
   }];
 }
 
-/** Where a baseline is drawn: its place, or the edge nearest to it. */
-function shownAt(point, view, ranges) {
-  const [px, py] = [bytesOn(point, view.axis), ms(point.latency_ns)];
-  const [xs, ys] = [inset(ranges.x, view.scale.includes("x")), inset(ranges.y, view.scale.includes("y"))];
-  return { x: clamp(px, xs), y: clamp(py, ys), above: py > ys[1], right: px > xs[1] };
+function baselineTraces(view, placed, colours) {
+  return placed.map(({ name, explanation, point, x, y, label, position }) => ({
+    type: "scatter", mode: "markers+text", name, x: [x], y: [y], customdata: [point.id], hovertemplate: "%{hovertext}<extra></extra>",
+    hovertext: [card(point, view, `Baseline ${name}`) + `<br><i>${wrapped(explanation)}</i>`],
+    text: [label], textposition: position, textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
+    marker: { size: 10, symbol: "diamond-open", color: colours.baseline, line: { width: 2 } },
+  }));
 }
 
-function baselineTraces(view, ranges, colours) {
-  return view.baselines.map(({ name, explanation, point }) => {
-    const { x, y, above, right } = shownAt(point, view, ranges);
-    const label = above ? `↑ ${name} ${fmt.time(point.latency_ns, 3)}` : right ? `→ ${name} ${fmt.bytes(bytesOn(point, view.axis), view.units)}` : name;
-    const mid = view.scale.includes("x") ? Math.sqrt(ranges.x[0] * ranges.x[1]) : (ranges.x[0] + ranges.x[1]) / 2;
-    return {
-      type: "scatter", mode: "markers+text", name, x: [x], y: [y], customdata: [point.id], hovertemplate: "%{hovertext}<extra></extra>",
-      hovertext: [card(point, view, `Baseline ${name}`) + `<br><i>${explanation}</i>`],
-      text: [label], textposition: x > mid ? (above ? "middle left" : "top left") : view.points.some((p) => p.id === point.id) ? "bottom right" : "middle right", textfont: { size: 11, color: colours.baseline }, cliponaxis: false,
-      marker: { size: 10, symbol: "diamond-open", color: colours.baseline, line: { width: 2 } },
-    };
-  });
+/** A sentence in lines of a hover card's width. */
+function wrapped(text) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1).length + word.length > 72) lines.push("");
+    lines[lines.length - 1] += `${lines.at(-1) && " "}${word}`;
+  }
+  return lines.join("<br>");
 }
 
 function selectionTraces(view, ranges, colours) {
@@ -136,16 +132,18 @@ function layoutOf(view, ranges, colours, width, height) {
   const shown = limit > ranges.x[0] && limit < ranges.x[1];
   const where = (x) => (logX ? Math.log10(x) : x);
   const over = view.budget !== null && view.budget < ranges.x[1];
+  const marks = markLayout(view, ranges, colours);
   return {
     margin: MARGIN, width, height,
     xaxis: { type: logX ? "log" : "linear", range: range(ranges.x, logX), tickvals: xs, ticktext: xs.map((x) => fmt.bytes(x, view.units)) },
     yaxis: { type: logY ? "log" : "linear", range: range(ranges.y, logY), tickvals: ys, ticktext: ys.map((y) => fmt.significant(y, 4)) },
-    shapes: shown ? [{ type: "rect", xref: "x", yref: "paper", x0: ranges.x[0], x1: limit, y0: 0, y1: 1, fillcolor: colours.muted, opacity: 0.1, line: { width: 0 }, layer: "below" }] : [],
+    shapes: [...marks.shapes, ...(shown ? [{ type: "rect", xref: "x", yref: "paper", x0: ranges.x[0], x1: limit, y0: 0, y1: 1, fillcolor: colours.muted, opacity: 0.1, line: { width: 0 }, layer: "below" }] : [])],
     annotations: [
       note({ text: `latency, ms${logY ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 8, xshift: -44 }),
-      note({ text: `${view.axis} memory${logX ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "bottom", yshift: 3, xshift: -2 }),
+      note({ text: `${view.axis} memory${logX ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "top", yshift: -21, xshift: 0 }),
       ...(over ? [note({ text: "over budget", xref: "paper", yref: "paper", x: 1, y: 1, xanchor: "right", yanchor: "top", xshift: -4, yshift: -4, font: { size: 11.5, color: colours.over }, bgcolor: colours.surface, borderpad: 3 })] : []),
       ...(shown ? [note({ text: "nothing fits", textangle: -90, xref: "x", yref: "paper", x: where(limit), y: 0.03, xanchor: "right", yanchor: "bottom", font: { size: 11, color: colours.muted } })] : []),
+      ...marks.annotations,
     ],
   };
 }
@@ -163,6 +161,7 @@ export function createFrontPlot({ onSelect, onBudget }) {
   let view = null;
   let zoom = null;
   let ranges = null;
+  let placed = [];
   let listening = false;
   let drawing = Promise.resolve();
   const observer = new ResizeObserver(() => view && render());
@@ -174,8 +173,9 @@ export function createFrontPlot({ onSelect, onBudget }) {
     if (!width || !height) return;
     ranges = zoom ?? home(view);
     const colours = THEMES[view.theme];
+    placed = placedBaselines(view, ranges, { width: width - MARGIN.l - MARGIN.r, height: height - MARGIN.t - MARGIN.b });
     const traces = [
-      ...overBudget(view, ranges, colours), stepLine(view, ranges, colours), ...baselineTraces(view, ranges, colours),
+      ...overBudget(view, ranges, colours), stepLine(view, ranges, colours), ...baselineTraces(view, placed, colours),
       ...pointTraces(view, colours), ...selectionTraces(view, ranges, colours),
     ];
     const layout = layoutOf(view, ranges, colours, width, height);
@@ -215,7 +215,7 @@ export function createFrontPlot({ onSelect, onBudget }) {
       frame.bottom - MARGIN.b - share(y, ranges.y, logY) * (frame.height - MARGIN.t - MARGIN.b) - clientY);
     const marks = [
       ...view.points.map((p) => ({ id: p.id, x: bytesOn(p, view.axis), y: ms(p.latency_ns) })),
-      ...view.baselines.map(({ point }) => ({ id: point.id, ...shownAt(point, view, ranges) })),
+      ...placed.map(({ point, x, y }) => ({ id: point.id, x, y })),
     ];
     const nearest = marks.reduce((p, q) => (far(q) < far(p) ? q : p));
     if (far(nearest) <= REACH_PX) onSelect(nearest.id, shiftKey ? "b" : "a");

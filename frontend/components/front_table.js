@@ -24,6 +24,8 @@ export function createFrontTable({ onSelect }) {
   /** @type {Map<string, HTMLElement>} */
   let rows = new Map();
 
+  // Shift+click marks B; the browser would mark text.
+  body.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault());
   body.addEventListener("click", (event) => {
     const row = event.target.closest("tr");
     if (!row) return;

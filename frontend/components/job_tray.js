@@ -18,8 +18,8 @@ export const concerns = (job, model) => Boolean(model) && [model.id, model.name]
 
 /** @param {any} job @param {(id: string) => string} modelName @returns {string} */
 export function jobTitle(job, modelName) {
-  const { model, example, memory, prefix } = job.params ?? {};
-  return [NAMES[job.kind] ?? job.kind, model ? modelName(model) : example, memory, job.kind === "bundle" && prefix].filter(Boolean).join(" · ");
+  const { model, example, memory, prefix, point } = job.params ?? {};
+  return [NAMES[job.kind] ?? job.kind, model ? modelName(model) : example, memory, job.kind === "bundle" && prefix, job.kind === "bundle" && point?.slice(0, 11)].filter(Boolean).join(" · ");
 }
 
 /** @param {any} job @returns {string} stage, n/m, ETA */
@@ -29,6 +29,12 @@ export function jobStatus(job) {
   const left = fmt.eta(job.eta_s);
   const words = [job.state === "running" ? job.stage : STATES[job.state], total ? `${fmt.integer(completed)}/${fmt.integer(total)} ${unit ?? ""}`.trim() : "", left && `${left} left`];
   return words.filter(Boolean).join(" · ");
+}
+
+/** @param {any} job @returns {string} when it ended and how long it took */
+function ended(job) {
+  const took = (Date.parse(job.finished_at) - Date.parse(job.started_at)) / 1000;
+  return [fmt.when(job.finished_at ?? job.created_at), took > 0 && `took ${fmt.eta(took)}`].filter(Boolean).join(" · ");
 }
 
 /**
@@ -43,7 +49,7 @@ export function jobRow(job, { onCancel, onRetry, modelName }) {
     h("span", { class: `state ${job.state}` }, STATES[job.state] ?? job.state),
     h("span", { class: "job-title" }, title),
     active(job) && h("progress", { max: 1, value: share, "aria-label": `Progress of ${title}` }),
-    h("span", { class: "job-status" }, active(job) ? jobStatus(job) : fmt.when(job.finished_at ?? job.created_at)),
+    h("span", { class: "job-status" }, active(job) ? jobStatus(job) : ended(job)),
     h("span", { class: "spring" }),
     job.result_url && job.kind === "frontier" && h("a", { class: "link", href: `/w?frontier=${encodeURIComponent(job.result_url.split("/").pop())}${job.params.model ? `&model=${encodeURIComponent(job.params.model)}` : ""}${job.params.memory ? `&memory=${job.params.memory}` : ""}`, "data-route": "" }, "Open"),
     active(job) && h("button", { type: "button", class: "small", disabled: job.state === "cancelling", onclick: () => onCancel(job) }, "Cancel"),

@@ -60,7 +60,9 @@ export function createLayerChoices({ load, asked, onPin, onBan, units, fail }) {
         const refused = Object.keys(found.refused).length;
         replace(note, `${fmt.count(all.length, "primitive")} by time alone; layout changes around it are not included. ${refused ? `${fmt.integer(refused)} more cannot run this shape.` : ""}`);
         replace(body, all.map((option) => line(layer, option)));
-        body.querySelector("[aria-current] button, button")?.focus();
+        const first = body.querySelector("[aria-current] button") ?? body.querySelector("button");
+        first?.focus({ preventScroll: true });
+        first?.closest("tr").scrollIntoView({ block: "center" });
       } catch (problem) {
         dialog.close();
         fail(problem);

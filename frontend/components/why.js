@@ -7,7 +7,10 @@ import { h, replace } from "../dom.js";
 const METHODS = { "highs-lp": "an exact linear program (HiGHS)", mip: "integer programming", "highs-mip": "integer programming (HiGHS)", dp: "dynamic programming", labels: "a search over labels" };
 
 /** @param {string} methods `highs-lp+dp` @returns {string} in words: independent methods that gave the same answer */
-const certified = (methods) => methods.split("+").map((name) => METHODS[name] ?? name).join(" and, separately, ");
+const certified = (methods) => {
+  const names = methods.split("+").map((name) => METHODS[name] ?? name);
+  return names.length < 2 ? names[0] : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}, each by itself`;
+};
 
 /** Memory steps worth asking about on a front of this width: four powers of two up to half of it. */
 function questions(points, axis) {

@@ -10,12 +10,14 @@ import { createDrawer } from "../components/drawer.js";
 import { createFrontPlot } from "../components/front_plot.js";
 import { createFrontTable } from "../components/front_table.js";
 import { active, concerns } from "../components/job_tray.js";
+import { createMarksPanel } from "../components/marks_panel.js";
 import { createLayerChoices } from "../components/layer_choices.js";
 import { createQuestionBar } from "../components/question_bar.js";
 import { createSeeding } from "../components/seeding.js";
 import { createNoModels, noFront } from "../components/empty.js";
 import { refusal } from "../components/drop_zone.js";
 import * as limit from "../limits.js";
+import { shownMarks } from "../marks.js";
 import { createQuestions } from "./questions.js";
 
 /** @param {any} app @returns {any} a view: element, update, onJob, key, close */
@@ -28,6 +30,7 @@ export function createWorkbench(app) {
     onLayer: (layer) => store.set({ layer }, { replace: true }),
     onTab: (tab) => store.set({ tab }),
     onScale: (scale) => store.set({ scale }),
+    onMarks: (marks) => store.set({ marks }, { replace: true }),
     onUnits: (units) => store.set({ units }),
     onChoose: (changes) => store.set({ ...changes, frontier: null }),
     onModels: () => store.set({ view: "models" }),
@@ -59,12 +62,13 @@ export function createWorkbench(app) {
     units: () => store.state.units,
     fail: (problem) => app.toasts.fail(problem),
   });
+  const marks = createMarksPanel(actions);
   const scaleButton = (axis, text) => h("button", { type: "button", class: "small toggle", dataset: { axis }, title: `${text} (l)`, onclick: () => toggleScale(axis) }, text);
   const scales = [scaleButton("x", "log memory"), scaleButton("y", "log latency")];
   const units = h("button", { type: "button", class: "small toggle", title: "Exact bytes or KiB (u)", onclick: () => toggleUnits() }, "exact bytes");
   const key = h("div", { class: "plot-key", "aria-hidden": "true" },
     h("span", {}, h("i", { class: "dot proven" }), "proven optimal"), h("span", {}, h("i", { class: "dot open" }), "with a gap"), h("span", {}, h("i", { class: "star" }, "★"), "knee"), h("span", {}, h("i", { class: "diamond" }, "◇"), "baseline"));
-  const plotTools = h("div", { class: "plot-tools" }, key, h("span", { class: "spring" }), ...scales, units);
+  const plotTools = h("div", { class: "plot-tools" }, key, h("span", { class: "spring" }), marks.element, ...scales, units);
   const bench = h("div", { class: "bench" },
     h("section", { class: "card front-card", "aria-label": "Front" }, bar.element, plotTools, plot.element, table.element),
     drawer.element);
@@ -88,6 +92,7 @@ export function createWorkbench(app) {
     const own = (loads += 1);
     try {
       const found = await catalog.resolve(store.state);
+      if (found.model && found.frontier) found.planned = await catalog.marks(found.model.id);
       if (found.model && !found.frontier) found.costs = await api.costs(found.model.id, found.device.name);
       if (own !== loads) return;
       [data, error] = [found, null];
@@ -127,6 +132,7 @@ export function createWorkbench(app) {
       frontier, axis, points, a, b, baselines: frontier.baselines, knee: view?.frontier === frontier ? view.knee : knee(points, axis),
       smallestBytes: frontier.smallest_bytes, smallestStep: frontier.smallest_step, model: data.model, device: data.device,
       budget: state.budget, units: state.units, scale: logAxes(state.scale, points, axis), tab: state.tab, layer: state.layer, theme: app.theme(),
+      marksText: state.marks, planned: data.planned ?? [], marks: view?.frontier === frontier && view.marksText === state.marks ? view.marks : shownMarks(state.marks, data.planned ?? [], axis),
       full: a && view?.full?.id === a.id ? view.full : null, fullB: b && state.b === "what-if" ? b : b && view?.fullB?.id === b.id ? view.fullB : null,
       explained: a && view?.explained?.point === a.id && view.frontier === frontier ? view.explained : null,
       bundle: a && view?.bundle?.id === a.bundle_id ? view.bundle : null,
@@ -163,7 +169,8 @@ export function createWorkbench(app) {
   function show(before) {
     const shown = ["frontier", "a", "b", "budget", "units"];
     if (differs(before, view, shown)) for (const part of [bar, table]) part.update(view);
-    if (differs(before, view, [...shown, "scale", "theme"])) plot.update(view);
+    if (differs(before, view, [...shown, "scale", "theme", "marks"])) plot.update(view);
+    marks.update(view);
     drawer.update(view);
     question.update(view);
     for (const button of scales) button.setAttribute("aria-pressed", String(view.scale.includes(button.dataset.axis)));

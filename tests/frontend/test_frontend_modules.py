@@ -64,6 +64,7 @@ def test_address_and_state_are_inverse(modules: Any) -> None:
         "view": "workbench", "model": "mdl_1", "device": "host", "memory": "total", "frontier": "frt_1", "a": "pt_1",
         "ask": '{"pins":{"a/b":"p"}}',
         "b": "pt_2", "budget": 98304, "units": "b", "scale": "xy", "theme": "dark", "tab": "diff", "layer": "a/b&c=d?",
+        "marks": "peers, 512 KiB board",
     }  # fmt: skip
     address = modules("state", "serialise", state)
     assert modules("state", "parse", f"http://host{address}") == state

@@ -256,3 +256,39 @@ def test_a_newcomer_sees_the_axis_that_has_a_trade_off(visit: Visit, server: Any
     assert visit.query()["memory"] == "workspace"
     visit.page.click(".segmented >> text=arena")
     visit.page.wait_for_selector("text=No arena front yet")
+
+
+ANNOTATIONS = "document.querySelector('.plot-canvas').layout.annotations.map(a => a.text)"
+
+
+def test_marks_of_other_runtimes_and_sizes_of_ones_own_are_drawn_and_kept_in_the_address(
+    visit: Visit, points: Points
+) -> None:
+    visit.open()
+    visit.page.click(".marks > button")
+    assert "not on this device" in visit.page.inner_text(".marks-panel")
+    visit.page.check(".marks-panel input[type=checkbox]")
+    visit.wait("() => new URL(location.href).searchParams.get('marks') === 'peers'")
+    visit.wait(f"() => {ANNOTATIONS}.some(text => text.includes('IREE'))")
+    inside = (points[0]["arena_bytes"] + points[-1]["arena_bytes"]) // 2
+    visit.page.fill("#own-marks", f"{inside} board, 64 GiB")
+    visit.page.press("#own-marks", "Enter")
+    visit.wait(f"() => {ANNOTATIONS}.some(text => text.startsWith('board '))")
+    assert "→ 64 GiB" in visit.page.evaluate(ANNOTATIONS)
+    lines = visit.page.evaluate("document.querySelector('.plot-canvas').layout.shapes.filter(s => s.type === 'line')")
+    assert inside in [line["x0"] for line in lines]
+    visit.page.fill("#own-marks", "12 parsecs, x")
+    visit.page.press("#own-marks", "Enter")
+    assert "Not a size" in visit.page.inner_text(".marks-panel")
+    visit.page.keyboard.press("Escape")
+    assert visit.page.locator(".marks-panel").is_hidden()
+    visit.page.click("[data-axis=total]")
+    visit.wait(f"() => !{ANNOTATIONS}.some(text => text.includes('IREE'))")
+
+
+def test_labels_of_baselines_above_the_plot_do_not_lie_on_each_other(visit: Visit) -> None:
+    visit.open()
+    heights = visit.page.evaluate(
+        "document.querySelector('.plot-canvas').data.filter(t => (t.text?.[0] ?? '').includes('↑')).map(t => t.y[0])"
+    )
+    assert len(heights) == len(set(heights))
