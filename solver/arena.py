@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import highspy
 import numpy as np
@@ -81,13 +81,28 @@ class _Packing:
         self.sizes: Ints = np.array([b.size_bytes for b in buffers], np.int64)
         self.first: Ints = np.array([section[b.first] for b in buffers], np.int64)
         self.last: Ints = np.array([section[b.last] for b in buffers], np.int64)
-        self.overlap = (self.first[:, None] < self.last[None, :]) & (self.first[None, :] < self.last[:, None])
-        np.fill_diagonal(self.overlap, False)
-        self.pairs = int(self.overlap.sum()) // 2
-        self.live: Ints = np.zeros(len(times), np.int64)
-        for size_bytes, first, last in zip(self.sizes, self.first, self.last, strict=True):
-            self.live[first:last] += size_bytes
+        self.neighbours: list[list[int]] = [[] for _ in buffers]  # who overlaps whom in time
+        living: list[int] = []
+        ends = self.last.tolist()
+        for i in np.argsort(self.first, kind="stable").tolist():
+            living = [j for j in living if ends[j] > self.first[i]]
+            for j in living:
+                self.neighbours[i].append(j)
+                self.neighbours[j].append(i)
+            living.append(i)
+        self.pairs = sum(map(len, self.neighbours)) // 2
+        change: Ints = np.zeros(len(times) + 1, np.int64)
+        np.add.at(change, self.first, self.sizes)
+        np.subtract.at(change, self.last, self.sizes)
+        self.live: Ints = change.cumsum()[: len(times)]
         self.bound = int(self.live.max())
+
+    @cached_property
+    def overlap(self) -> npt.NDArray[np.bool_]:
+        """Who overlaps whom in time, as a matrix."""
+        overlap = (self.first[:, None] < self.last[None, :]) & (self.first[None, :] < self.last[:, None])
+        np.fill_diagonal(overlap, False)
+        return overlap
 
     def height(self, offsets: Ints) -> int:
         return int((offsets + self.sizes).max())
@@ -95,22 +110,23 @@ class _Packing:
     def orders(self) -> Iterator[list[int]]:
         """Six orders to place in, the most useful first; ties by size, then by index."""
         length = self.last - self.first
+        yield np.lexsort((np.arange(len(length)), -self.sizes)).tolist()
         crowd = np.array([self.live[a:b].max() for a, b in zip(self.first, self.last, strict=True)])
-        for key in (-self.sizes, -crowd, -self.sizes * length, -length, self.first, -self.last):
+        for key in (-crowd, -self.sizes * length, -length, self.first, -self.last):
             yield sorted(range(len(key)), key=lambda i, key=key: (key[i], -self.sizes[i], i))  # type: ignore[misc]
 
     def lowest_fit(self, order: Sequence[int]) -> Ints:
         """Each buffer at the lowest offset free during its life, in the given order."""
-        offsets: Ints = np.full(len(self.sizes), -1, np.int64)
+        sizes = self.sizes.tolist()
+        offsets = [-1] * len(sizes)
         for i in order:
-            placed = np.flatnonzero(self.overlap[i] & (offsets >= 0))
             bottom = 0
-            for j in placed[np.argsort(offsets[placed], kind="stable")]:
-                if offsets[j] - bottom >= self.sizes[i]:
+            for offset, j in sorted((offsets[j], j) for j in self.neighbours[i] if offsets[j] >= 0):
+                if offset - bottom >= sizes[i]:
                     break
-                bottom = max(bottom, int(offsets[j] + self.sizes[j]))
+                bottom = max(bottom, offset + sizes[j])
             offsets[i] = bottom
-        return offsets
+        return np.array(offsets, np.int64)
 
     def greedy(self) -> Ints:
         best: Ints | None = None

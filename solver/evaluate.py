@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -39,6 +39,7 @@ class Lifetimes:
     copies: Mapping[int, Buffer]
     workspaces: Mapping[int, Buffer]
     conversion_workspaces: Mapping[int, Buffer]
+    conversion_ns: int  # of all conversions
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -81,16 +82,6 @@ class _Storage:
         return Buffer(self.kind, self.index, self.size_bytes, self.first, self.last)
 
 
-def in_edges(problem: Problem) -> list[list[int]]:
-    """Edge indices into each node, in port order."""
-    found: list[list[int]] = [[] for _ in problem.nodes]
-    for index, edge in enumerate(problem.edges):
-        found[edge.dst].append(index)
-    for edges in found:
-        edges.sort(key=lambda e: problem.edges[e].port)
-    return found
-
-
 def conversion_on(problem: Problem, selection: Selection, edge_index: int) -> Conversion:
     """The conversion a selection implies on an edge; ImpossibleSelection when no conversion serves the pair."""
     edge = problem.edges[edge_index]
@@ -109,7 +100,7 @@ def conversion_on(problem: Problem, selection: Selection, edge_index: int) -> Co
 def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
     """Steps in execution order and the buffers they need; ImpossibleSelection when the selection is not allowed."""
     align = problem.align_bytes
-    feeds = in_edges(problem)
+    feeds, last_consumer = problem.in_edges, problem.last_reader
     conversions = [conversion_on(problem, selection, e) for e in range(len(problem.edges))]
     steps: list[Step] = []
     made: list[_Storage] = []
@@ -118,9 +109,6 @@ def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
     workspaces: dict[int, _Storage] = {}
     conversion_workspaces: dict[int, _Storage] = {}
     wholes: dict[str, _Storage] = {}  # buffers of parts
-    last_consumer: dict[int, int] = {}
-    for edge in problem.edges:
-        last_consumer[edge.src] = max(edge.dst, last_consumer.get(edge.src, 0))
 
     def make(kind: BufferKind, index: int, size_bytes: int) -> _Storage | None:
         """New bytes from the current step to its end; None when there are none."""
@@ -187,11 +175,12 @@ def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
         copies={e: frozen[id(buffer)] for e, buffer in copies.items()},
         workspaces={v: frozen[id(buffer)] for v, buffer in workspaces.items()},
         conversion_workspaces={e: frozen[id(buffer)] for e, buffer in conversion_workspaces.items()},
+        conversion_ns=sum(conversion.time_ns for conversion in conversions),
     )
 
 
 def _in_place_fault(
-    problem: Problem, feeds: list[int], conversions: list[Conversion], port: int, last_consumer: Mapping[int, int]
+    problem: Problem, feeds: Sequence[int], conversions: Sequence[Conversion], port: int, last_consumer: Sequence[int]
 ) -> str | None:
     """Why the tensor read on `port` may not be overwritten; None when it may."""
     edge = problem.edges[feeds[port]]
@@ -215,9 +204,8 @@ def evaluate(problem: Problem, selection: Selection) -> Evaluation:
 def evaluate_lifetimes(problem: Problem, selection: Selection, lived: Lifetimes) -> Evaluation:
     """The same when the lifetimes are known already."""
     chosen = [node.options[i] for node, i in zip(problem.nodes, selection.options, strict=True)]
-    conversion_ns = sum(conversion_on(problem, selection, e).time_ns for e in range(len(problem.edges)))
     return Evaluation(
-        time_ns=sum(option.time_ns for option in chosen) + conversion_ns,
+        time_ns=sum(option.time_ns for option in chosen) + lived.conversion_ns,
         arena_bytes=max(lived.live_bytes(), default=0),
         workspace_bytes=max((option.workspace_bytes for option in chosen), default=0),
         weights_bytes=sum(option.weights_bytes for option in chosen),

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from solver import flow as flows
 from solver.certificate import certify, compare
-from solver.dp import TooWide
 from solver.evaluate import bottleneck, evaluate
 from solver.front import Contradiction, Front, FrontPoint, Infeasible, OnPoint, ShouldCancel
 from solver.highs import FlowSolver
@@ -15,6 +14,7 @@ from solver.model import build_model, compile_model
 from solver.offsets import Placed, PlacingSolver, laid_out
 from solver.outcome import Held, Outcome, Stopped
 from solver.problem import MemoryAxis, Problem, validate
+from solver.tables import TooWide
 from solver.totals import Cancelled, trace_total
 
 CONFIRM_S = 5.0  # HiGHS takes about half a second per step of a total front; a whole one can have a thousand

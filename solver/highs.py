@@ -11,7 +11,7 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
-from solver.evaluate import evaluate
+from solver.evaluate import evaluate_lifetimes, lifetimes
 from solver.flow import Flow
 from solver.model import Matrix
 from solver.outcome import Held, Outcome, Stopped
@@ -61,6 +61,7 @@ class FlowSolver:
         top = float(matrix.cost.max(initial=0.0))
         self._scale = 2.0 ** min(0, math.floor(math.log2(COST_CEILING / top))) if top > 0 else 1.0
         self._budget: int | None = None
+        self._uppers: dict[int, npt.NDArray[np.float64]] = {}  # per HiGHS object, by its id
         self._lp = self._load()
         self._mip: highspy.Highs | None = None
 
@@ -101,10 +102,10 @@ class FlowSolver:
 
     def _tighten(self, solver: highspy.Highs) -> None:
         budget, matrix = self._budget, self.matrix
-        columns = np.concatenate([matrix.x, matrix.y])
-        needs = np.concatenate([self._x_need, self._y_need])
-        upper = np.ones(len(needs)) if budget is None else (needs <= budget).astype(np.float64)
-        solver.changeColsBounds(len(columns), columns, np.zeros(len(columns)), upper)
+        upper = self._upper()
+        columns = np.flatnonzero(upper != self._uppers.get(id(solver), matrix.upper)).astype(np.int32)
+        self._uppers[id(solver)] = upper
+        solver.changeColsBounds(len(columns), columns, np.zeros(len(columns)), upper[columns])
         if matrix.total_row is not None:
             room_bytes = math.inf if budget is None else float(budget - matrix.total_base_bytes)
             solver.changeRowBounds(matrix.total_row, -math.inf, room_bytes)
@@ -114,6 +115,14 @@ class FlowSolver:
             if budget is not None:
                 room = np.minimum(room, np.floor_divide(budget - self._row_base, unit).astype(np.float64))
             solver.changeRowsBounds(len(room), matrix.step_rows, np.full(len(room), -np.inf), room)
+
+    def _upper(self) -> npt.NDArray[np.float64]:
+        """The upper bound of every column at the budget: 0 for choices that need more."""
+        upper = self.matrix.upper.copy()
+        if self._budget is not None:
+            upper[self.matrix.x[self._x_need > self._budget]] = 0.0
+            upper[self.matrix.y[(self._y_need > self._budget) & (self.matrix.y >= 0)]] = 0.0
+        return upper
 
     def exclude(self, selection: Selection, evaluation: Evaluation | None = None) -> None:
         """Rule a selection out: at least one node must choose otherwise.
@@ -162,14 +171,15 @@ class FlowSolver:
             if found.selection is None:
                 elapsed_s = time.perf_counter() - started
                 return Outcome(found.stopped, found.held, None, None, found.bound_ns, elapsed_s, found.method)
-            evaluation = evaluate(self.flow.problem, found.selection)
+            lived = lifetimes(self.flow.problem, found.selection)
+            evaluation = evaluate_lifetimes(self.flow.problem, found.selection, lived)
             if not self._fits(evaluation):
                 self.exclude(found.selection, evaluation)
                 continue
             held = Held.OPTIMUM if evaluation.time_ns <= found.bound_ns else Held.INCUMBENT
             bound_ns = min(found.bound_ns, evaluation.time_ns)
             elapsed_s = time.perf_counter() - started
-            return Outcome(found.stopped, held, found.selection, evaluation, bound_ns, elapsed_s, found.method)
+            return Outcome(found.stopped, held, found.selection, evaluation, bound_ns, elapsed_s, found.method, lived)
 
     def _fits(self, evaluation: Evaluation) -> bool:
         if self._too_heavy(evaluation):

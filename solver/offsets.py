@@ -68,7 +68,7 @@ class PlacingSolver:
                 return Placed(dataclasses.replace(outcome, held=Held.NOTHING) if doubtful else outcome, None, 0)
             if self.axis is MemoryAxis.WORKSPACE:
                 return Placed(outcome, None, outcome.evaluation.workspace_bytes)
-            lived = lifetimes(self.problem, outcome.selection)
+            lived = outcome.lived or lifetimes(self.problem, outcome.selection)
             arena = place(lived.buffers, self.problem.align_bytes)
             bytes_used = used(outcome.evaluation, arena, self.axis)
             if budget_bytes is None or bytes_used <= budget_bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from solver.evaluate import Lifetimes
 from solver.problem import Evaluation, Selection
 
 
@@ -38,6 +39,7 @@ class Outcome:
     bound_ns: int
     solve_s: float
     method: str  # what produced it: "lp" or "mip"
+    lived: Lifetimes | None = None  # of the selection's buffers
 
     @property
     def proven(self) -> bool:

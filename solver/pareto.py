@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from solver.dp import NEVER, Bucket, DynamicProgram
+from solver.dp import Bucket, DynamicProgram
 from solver.problem import MemoryAxis, Problem, Selection
+from solver.tables import NEVER
 
 Reals = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

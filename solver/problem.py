@@ -32,6 +32,7 @@ import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 
 class MemoryAxis(StrEnum):
@@ -110,6 +111,22 @@ class Problem:
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     align_bytes: int = 64  # every buffer of the arena is rounded up to this
+
+    @cached_property
+    def in_edges(self) -> tuple[tuple[int, ...], ...]:
+        """Edge indices into each node, in port order."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for index, edge in enumerate(self.edges):
+            found[edge.dst].append(index)
+        return tuple(tuple(sorted(edges, key=lambda e: self.edges[e].port)) for edges in found)
+
+    @cached_property
+    def last_reader(self) -> tuple[int, ...]:
+        """The last node that reads each output; the node itself when none does."""
+        last = list(range(len(self.nodes)))
+        for edge in self.edges:
+            last[edge.src] = max(last[edge.src], edge.dst)
+        return tuple(last)
 
 
 def validate(problem: Problem) -> None:

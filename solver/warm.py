@@ -61,12 +61,14 @@ class WarmSolver(FlowSolver):
 
     def _tighten(self, solver: highspy.Highs) -> None:
         super()._tighten(solver)
-        closed = len(self._closed)
-        if closed:
-            solver.changeColsBounds(closed, self._closed, np.zeros(closed), np.zeros(closed))
         most = self.max_weights_bytes
         room = np.inf if most is None else float(min(most, MOST_BYTES) - self._least_weights)
         solver.changeRowBounds(self._weights_row, -np.inf, room)
+
+    def _upper(self) -> npt.NDArray[np.float64]:
+        upper = super()._upper()
+        upper[self._closed] = 0.0
+        return upper
 
     def limit(self, closed: Iterable[tuple[int, int]] = (), max_weights_bytes: int | None = None) -> None:
         """Choices that may not be taken and a bound on weights, until the next call. Forgets the budget."""

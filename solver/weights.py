@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from solver.dp import TooWide
 from solver.evaluate import evaluate
 from solver.front import Contradiction, FrontPoint
 from solver.frontier import CONFIRM_S
 from solver.outcome import Held
 from solver.pareto import FAR, Choice, Corners, ParetoProgram
 from solver.problem import MemoryAxis, Problem, validate
+from solver.tables import TooWide
 from solver.warm import WarmSolver
 
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver import weights as sw
-from solver.dp import TooWide
 from solver.evaluate import evaluate
 from solver.front import Infeasible
 from solver.outcome import Held
 from solver.problem import MemoryAxis, Problem
+from solver.tables import TooWide
 from solver.warm import WarmSolver
 from solver.weights import trace_weights
 from tests.solver import brute_force
