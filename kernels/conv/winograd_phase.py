@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from kernels.conv.winograd import (
-    BLOCKINGS,
-    CHW16C,
-    CITE,
-    HWC,
-    block_workspace,
-    filter_transform,
-    headers,
-    held_text,
-    panel_packing,
-    refuses_blocks,
-    refuses_groups,
-    tiles_of,
-)
-from kernels.spec import WINOGRAD_F4_ERROR, Layout, Primitive, Shape
+from kernels.conv.winograd_form import CITE, Float64Array, Form, filter_transform, square_tiles
+from kernels.spec import WINOGRAD_F4_ERROR, Layout
 
 M = 4  # M x M outputs per tile
-
-# (name, kernel): of K x K taps the even rows of the image see r = (K + 1) / 2, the odd ones r - 1
-_FORMS = (("f4s2", 3), ("f4s2k5", 5))
-_BLOCKINGS = ("b1t4", "b3t8")
 
 
 def _phases(i: int, j: int, finite: int) -> list[tuple[int, int]]:
@@ -33,13 +15,11 @@ def _phases(i: int, j: int, finite: int) -> list[tuple[int, int]]:
     return [(p, q) for p in (0, 1) for q in (0, 1) if (i < finite or not p) and (j < finite or not q)]
 
 
-def _phase(form: str, kernel: int, blocking: str, layout: Layout) -> Primitive:
-    most, widest = BLOCKINGS[blocking]
-    r = (kernel + 1) // 2
+def _phase(name: str, kernel: int) -> Form:
+    r = (kernel + 1) // 2  # of K x K taps the even rows of the image see r, the odd ones r - 1
     a = M + r - 1
-    products = (2 * (a - 1) + 1) ** 2
 
-    def transform(filters: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def transform(filters: Float64Array) -> Float64Array:
         G = filter_transform(M, r)
         at = {
             (p, q): np.einsum(
@@ -51,41 +31,24 @@ def _phase(form: str, kernel: int, blocking: str, layout: Layout) -> Primitive:
         rows = [at[phase][i, j] for i in range(a) for j in range(a) for phase in _phases(i, j, a - 1)]
         return np.concatenate(rows)
 
-    def depths(s: Shape) -> int:
-        return products * (s.c // s.group)
-
-    def refuses(s: Shape) -> str | None:
-        if (s.kh, s.kw) != (kernel, kernel):
-            return f"kernel {s.kh}x{s.kw}; needs {kernel}x{kernel}"
-        if (s.stride_h, s.stride_w, s.dilation_h, s.dilation_w) != (2, 2, 1, 1):
-            return "needs stride 2 and dilation 1"
-        return refuses_groups(s, layout)
-
-    refuses.__doc__ = f"{kernel}x{kernel} kernels of stride 2, dilation 1."
-    workspace = block_workspace(lambda s: tiles_of(s, M), depths, a * a, most, widest)
-    workspace.__doc__ = (
-        f"{held_text(most)}*({products}*c/group + {a * a}*16*blocks of the widest panel) + {16 * (2 * a * a - 1)}"
-    )
-    return Primitive(
-        "conv",
-        "winograd",
-        layout,
-        layout,
-        f"conv/winograd_{form}_b{widest}.c",
-        cite=f"{CITE}; phases: docs/decisions/012-winograd-stride-2.md",
-        variant=f"{form}_{blocking}",
-        refuses=refuses,
-        redundant=lambda s: refuses_blocks(tiles_of(s, M), blocking, _BLOCKINGS),
-        workspace_elems=workspace,
-        packing=panel_packing(depths, transform, widest),
-        max_rel_err=WINOGRAD_F4_ERROR,
+    return Form(
+        name,
+        kernels=((kernel, kernel),),
+        stride=2,
+        planes=a * a,
+        products=(2 * (a - 1) + 1) ** 2,
+        tiles=square_tiles(M),
+        transform=transform,
         row_grain=M,
-        residual=True,
-        pitched=True,
-        headers=headers("ts_wino_output", "ts_wino_phase"),
+        max_rel_err=WINOGRAD_F4_ERROR,
+        blockings=("b1t4", "b3t8"),
+        own_headers=("ts_wino_output", "ts_wino_phase"),
+        cite=f"{CITE}; phases: docs/decisions/012-winograd-stride-2.md",
     )
 
 
 PRIMITIVES = tuple(
-    _phase(*form, blocking, layout) for form in _FORMS for blocking in _BLOCKINGS for layout in (HWC, CHW16C)
+    primitive
+    for form in (_phase("f4s2", 3), _phase("f4s2k5", 5))
+    for primitive in form.primitives(lambda _blocking: (Layout.HWC, Layout.CHW16C))
 )

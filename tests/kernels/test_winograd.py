@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import reference, registry
-from kernels.conv import panels, winograd
+from kernels.conv import panels, winograd_form
 from kernels.harness import Harness
 from kernels.spec import Array, Shape, weight_elems
 from tests.kernels.contract import relative_error
@@ -49,9 +49,9 @@ def test_filter_transform_evaluates_the_filter_at_its_points(m: int, r: int) -> 
     """Row i times the product of differences is w(p_i); the last row is the leading coefficient."""
     w = np.random.default_rng(m * r).standard_normal(r)
     a = m + r - 1
-    points = ([] if a % 2 else [0.0]) + [sign * p for p in winograd.PAIRS[a] for sign in (1, -1)]
+    points = ([] if a % 2 else [0.0]) + [sign * p for p in winograd_form.PAIRS[a] for sign in (1, -1)]
     assert len(points) == a - 1
-    values = winograd.filter_transform(m, r) @ w
+    values = winograd_form.filter_transform(m, r) @ w
     for i, p in enumerate(points):
         scale = np.prod([p - q for k, q in enumerate(points) if k != i])
         assert values[i] * scale == pytest.approx(np.polynomial.polynomial.polyval(p, w))
@@ -69,7 +69,7 @@ def test_weights_are_transformed_once_and_streamed_plane_by_plane(form: str, gro
     weights = np.random.default_rng(7).standard_normal(weight_elems(s)).astype(np.float32)
     packed = primitive.packing.pack(s, weights)
     assert packed.size == primitive.packing.elems(s)
-    G = winograd.filter_transform(m_tile, r)
+    G = winograd_form.filter_transform(m_tile, r)
     filters = weights.reshape(group, m, c, r, r)
     for g, part in enumerate(np.split(packed, group)):
         streamed = unpacked(part, planes * c, m, 3).reshape(planes, c, m)
@@ -91,7 +91,7 @@ def test_weights_of_stride_2_have_no_row_for_the_products_that_vanish(form: str,
     rows = unpacked(packed, (2 * finite + 1) ** 2 * c, m, 3)
     filters = weights.reshape(m, c, kernel, kernel)
     # Plane (0, 0) has four phases of c channels; the last one, at infinity twice, only the last tap of the longest.
-    G = winograd.filter_transform(4, r)
+    G = winograd_form.filter_transform(4, r)
     for channel in range(c):
         odd = np.zeros((r, r))
         odd[: r - 1, : r - 1] = filters[5, channel, 1::2, 1::2]
@@ -173,7 +173,7 @@ def test_weights_of_lines_are_the_transformed_taps(form: str, vertical: bool) ->
     packed = primitive.packing.pack(s, weights)
     planes = m_tile + r - 1
     rows = unpacked(packed, planes * 5, 33, 4).reshape(planes, 5, 33)
-    expected = winograd.filter_transform(m_tile, r) @ weights.reshape(33, 5, r)[32, 4].astype(np.float64)
+    expected = winograd_form.filter_transform(m_tile, r) @ weights.reshape(33, 5, r)[32, 4].astype(np.float64)
     np.testing.assert_array_equal(rows[:, 4, 32], expected.astype(np.float32))
 
 
