@@ -45,14 +45,19 @@ TS_INLINE void convert(const struct ts_shape *s, const float *const *x, float *y
         convert_runs(s, y, to, x[0], from);
         return;
     }
+    if (to == TS_HWC || from == TS_HWC) {
+        const ptrdiff_t rows = to == TS_HWC ? s->c : pixels, cols = to == TS_HWC ? pixels : s->c;
+        ts_transpose_matrix(y, s->y_pitch, x[0], s->x_pitch, rows, cols);
+        return;
+    }
     for (ptrdiff_t k = 0; k < s->c; k += lanes) {
         ptrdiff_t used = s->c - k < lanes ? s->c - k : lanes;
         if (from == TS_CHW)
             ts_transpose(y + k / lanes * ts_block_step(to, s->y_pitch), ts_pixel_step(to, s->y_pitch),
                          x[0] + k * s->x_pitch, s->x_pitch, used, pixels, lanes);
         else
-            ts_transpose(y + k * s->y_pitch, s->y_pitch, x[0] + k / lanes * ts_block_step(from, s->x_pitch),
-                         ts_pixel_step(from, s->x_pitch), pixels, used, pixels);
+            ts_transpose_dense(y + k * s->y_pitch, s->y_pitch, x[0] + k / lanes * ts_block_step(from, s->x_pitch),
+                               ts_pixel_step(from, s->x_pitch), pixels, used);
     }
 }
 

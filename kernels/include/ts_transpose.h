@@ -53,8 +53,8 @@ TS_INLINE void ts_transpose_square(float *y, ptrdiff_t y_stride, const float *x,
 #endif
 }
 
-/* Up to TS_VL rows of ts_transpose. The ragged end of a row, unless half a vector, is quicker float by float than
- * through TS_VL partial loads. */
+/* Up to TS_VL rows of ts_transpose. Where a last square would reach past the rows it repeats columns of the one before
+ * it. A few columns, and rows shorter than a square, go quicker float by float than through TS_VL partial loads. */
 TS_INLINE void ts_transpose_band(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
                                  ptrdiff_t cols, ptrdiff_t lanes)
 {
@@ -63,6 +63,11 @@ TS_INLINE void ts_transpose_band(float *y, ptrdiff_t y_stride, const float *x, p
         ts_transpose_square(y + j * y_stride, y_stride, x + j, x_stride, rows, TS_VL, lanes);
     if (TS_VL == 16 && cols - j == TS_VL / 2) {
         ts_transpose_square(y + j * y_stride, y_stride, x + j, x_stride, rows, TS_VL / 2, lanes);
+        return;
+    }
+    if (j > 0 && cols - j > TS_VL / 4) {
+        j = cols - TS_VL;
+        ts_transpose_square(y + j * y_stride, y_stride, x + j, x_stride, rows, TS_VL, lanes);
         return;
     }
     for (; j < cols; j++) {
@@ -89,6 +94,40 @@ TS_INLINE void ts_transpose(float *y, ptrdiff_t y_stride, const float *x, ptrdif
     for (; i < lanes; i++)
         for (ptrdiff_t j = 0; j < cols; j++)
             y[j * y_stride + i] = 0.0f;
+}
+
+/* Less than TS_VL rows with nothing to pad. */
+TS_ONCE void ts_transpose_few(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                              ptrdiff_t cols)
+{
+    ts_transpose_band(y, y_stride, x, x_stride, rows, cols, rows);
+}
+
+/* ts_transpose with nothing to pad, lanes = rows: the last band repeats rows of the one before it. */
+TS_INLINE void ts_transpose_dense(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                                  ptrdiff_t cols)
+{
+    if (rows < TS_VL) {
+        ts_transpose_few(y, y_stride, x, x_stride, rows, cols);
+        return;
+    }
+    for (ptrdiff_t next = 0; next < rows; next += TS_VL) {
+        const ptrdiff_t i = next + TS_VL <= rows ? next : rows - TS_VL;
+        ts_transpose_band(y + i, y_stride, x + i * x_stride, x_stride, TS_VL, cols, TS_VL);
+    }
+}
+
+/* The same where no argument is a literal. */
+TS_ONCE void ts_transpose_matrix(float *y, ptrdiff_t y_stride, const float *x, ptrdiff_t x_stride, ptrdiff_t rows,
+                                 ptrdiff_t cols)
+{
+    if (cols < TS_VL / 4) { /* the colours of pixels */
+        for (ptrdiff_t j = 0; j < cols; j++)
+            for (ptrdiff_t i = 0; i < rows; i++)
+                y[j * y_stride + i] = x[i * x_stride + j];
+        return;
+    }
+    ts_transpose_dense(y, y_stride, x, x_stride, rows, cols);
 }
 
 #endif

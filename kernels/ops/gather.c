@@ -25,7 +25,7 @@ TS_INLINE void gather(float *y, const float *x, struct walk g, ptrdiff_t unit)
         float *to = y + a * g.extent[1] * g.extent[2] * unit;
         /* The middle axis is the contiguous one of x: its planes are transposed. */
         if (unit == 1 && g.step[1] == 1 && g.step[2] > 0) {
-            ts_transpose(to, g.extent[2], plane, g.step[2], g.extent[2], g.extent[1], g.extent[2]);
+            ts_transpose_matrix(to, g.extent[2], plane, g.step[2], g.extent[2], g.extent[1]);
             continue;
         }
         for (ptrdiff_t b = 0; b < g.extent[1]; b++) {
