@@ -19,6 +19,7 @@ from app.candidates import Candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
 from app.options import NodeOption
+from app.slices import buffer_of
 from kernels import registry
 
 OBJECTIVES = ("p50", "p90")
@@ -179,7 +180,15 @@ class Limits:
                 lacking.append(Item(node, f"{len(offered)} options, none allowed; {self._remedy(node, offered)}"))
         if lacking:
             raise impossible(candidates.graph.name, lacking)
-        return dataclasses.replace(candidates, options=options)
+        joinable = _joinable(candidates, options)
+        unjoined = [
+            Item(node, "is pinned to a concat without copying, and a layer before it may not write where it would")
+            for node, left in joinable.items()
+            if not left
+        ]
+        if unjoined:
+            raise impossible(candidates.graph.name, unjoined)
+        return dataclasses.replace(candidates, options=joinable)
 
     def _remedy(self, node: str, offered: Iterable[NodeOption]) -> str:
         """The shortest ways to make a layer possible."""
@@ -189,6 +198,35 @@ class Limits:
         words = [" and ".join(way) for way in shortest[:MOST_REMEDIES]]
         more = f", or {len(shortest) - MOST_REMEDIES} more ways" if len(shortest) > MOST_REMEDIES else ""
         return "to make it possible, " + ", or ".join(words) + more
+
+
+def _joinable(
+    candidates: Candidates, options: Mapping[str, tuple[NodeOption, ...]]
+) -> dict[str, tuple[NodeOption, ...]]:
+    """The options less joins of slices that some layer can no longer write, and slices that nobody joins any more."""
+    feeds: dict[str, list[str]] = {}
+    for link in candidates.links:
+        if link.consumer is not None and link.producer is not None:
+            feeds.setdefault(link.consumer, []).append(link.producer)
+
+    def writes(node: str, buffer: str) -> bool:
+        return any(buffer_of(option.out_layout) == buffer for option in left[node])
+
+    def stays(node: str, option: NodeOption) -> bool:
+        if option.joins and not all(writes(producer, buffer_of(option.in_layouts[0])) for producer in feeds[node]):
+            return False
+        buffer = buffer_of(option.out_layout)
+        if not buffer:
+            return True
+        join = candidates.slices[node][option.out_layout].join
+        return any(other.joins and buffer_of(other.in_layouts[0]) == buffer for other in left[join])
+
+    left = dict(options)
+    while True:
+        fewer = {node: tuple(option for option in some if stays(node, option)) for node, some in left.items()}
+        if fewer == left:
+            return fewer
+        left = fewer
 
 
 NO_LIMITS = Limits()

@@ -17,7 +17,7 @@ from app.selection.frontier import trace
 from app.selection.limits import NO_LIMITS, Limits, names_of
 from app.selection.problem import build_problem, time_from
 from solver.evaluate import ImpossibleSelection, evaluate
-from solver.problem import Selection
+from solver.problem import Selection, validate
 from tests import nets
 from tests.api.tiny import tiny_network
 
@@ -274,3 +274,10 @@ def test_the_digest_covers_what_the_limits_allow_and_the_objective_counts():
     high = Limits(objective="p90")
     assert costs_digest(GRAPH, COSTS, high) == costs_digest(GRAPH, changed, high)
     assert costs_digest(GRAPH, COSTS, high) != costs_digest(GRAPH, COSTS, free)
+
+
+@pytest.mark.parametrize("families", [("im2col", "im2row"), ("im2row",), ("direct", "im2col")])
+def test_families_that_cannot_write_slices_leave_concats_that_copy(families):
+    graph = import_onnx(nets.branch_concat(), name="branch")
+    narrow = Limits(only=families).narrow(list_candidates(graph))
+    validate(build_problem(narrow, lambda _key: 1).problem)
