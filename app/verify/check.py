@@ -74,6 +74,7 @@ def verify_bundle(
     sanitize: bool = False,
     runner: Sequence[str] = (),
     timeout_s: float = 900.0,
+    cache: Path | None = None,
 ) -> Verification:
     """Compile `bundle` (zip bytes, zip file, stream or folder) with `-std=c11 -Wall -Wextra -Werror -O3`, run, compare.
 
@@ -81,17 +82,18 @@ def verify_bundle(
     Both its self-test and a driver of ours must agree with them. `sanitize` builds with ASan and UBSan instead of -O3,
     and a bundle with threads once more with TSan, of whose run only the verdict counts.
     `runner` goes before each program, for example an emulator. `timeout_s` bounds each compilation and each run.
+    `cache` keeps compiled kernels for the next bundle of the same ones (app.verify.build.build).
     Raises UserError `bad-bundle`, `bundle-altered`, `compiler-missing`, `bundle-does-not-compile`, `bundle-mismatch`,
     `bundle-arena-mismatch` or `bundle-timeout`.
     """
     with opened(bundle) as found:
         cases = found.cases() if expected is None else _cases(found, expected)
         if sanitize and found.threads > 1:
-            racing = build(found, compiler, extra_flags, mode=RACE_FLAGS, timeout_s=timeout_s)
+            racing = build(found, compiler, extra_flags, mode=RACE_FLAGS, timeout_s=timeout_s, cache=cache)
             _probe(found, racing, cases, runner, timeout_s)
             _selftest(racing, runs, runner, timeout_s)
         mode = SANITIZE_FLAGS if sanitize else OPTIMISED_FLAGS
-        built = build(found, compiler, extra_flags, mode=mode, timeout_s=timeout_s)
+        built = build(found, compiler, extra_flags, mode=mode, timeout_s=timeout_s, cache=cache)
         probe_figures, outputs = _probe(found, built, cases, runner, timeout_s)
         max_rel_err = _compare(found, cases, outputs)
         selftest = _selftest(built, runs, runner, timeout_s)

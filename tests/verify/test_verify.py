@@ -73,6 +73,27 @@ def test_a_right_bundle_is_proven(right):
     assert json.loads(json.dumps(proof.to_json()))["argmax"] == "ok"
 
 
+def test_kernels_are_compiled_once_per_text_compiler_and_flags(right, tmp_path):
+    cache = tmp_path / "objects"
+    kernels = sum(path.startswith("kernels/") and path.endswith(".c") for path in right)
+
+    def objects(bundle, **options):
+        proof = verify_bundle(rehashed(bundle), runs=1, cache=cache, **options)
+        assert proof.max_rel_err < 1e-6
+        return {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+
+    first = objects(right)
+    assert len(first) == kernels > 0
+    assert objects(right) == first
+    path = next(path for path in right if path.startswith("kernels/") and path.endswith(".c"))
+    commented = right | {path: right[path] + b"/* says the same */\n"}
+    assert objects(commented) == first
+    assert len(objects(right | {path: right[path] + b"extern int ts_unused;\n"})) == kernels + 1
+    assert len(objects(right, extra_flags=("-fno-inline",))) == 2 * kernels + 1
+    broken = right | {path: right[path] + b"static int unused_function(void) { return 1; }\n"}
+    assert refusal(rehashed(broken), cache=cache).code == "bundle-does-not-compile"
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_a_right_bundle_is_clean_under_sanitizers(right, compiler):
     assert verify_bundle(rehashed(right), compiler=compiler, sanitize=True, runs=1).sanitized
