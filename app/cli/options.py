@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -55,16 +58,16 @@ def size(text: str | None) -> int | None:
 
 def limited(
     *,
-    forbid: list[str] | None,
-    only: list[str] | None,
-    pin: list[str] | None,
-    ban: list[str] | None,
-    max_weights: str | None,
-    arena: str | None,
-    max_error: float | None,
-    objective: str,
+    forbid: Forbid = None,
+    only: Only = None,
+    pin: Pin = None,
+    ban: Ban = None,
+    max_weights: MaxWeights = None,
+    arena: Arena = None,
+    max_error: MaxError = None,
+    objective: Objective = "p50",
 ) -> Limits:
-    """The limits of the options; raises UserError `limits-invalid`."""
+    """The limits that these options ask for, the one list of them; raises UserError `limits-invalid`."""
     return Limits(
         forbid=tuple(word.strip() for text in forbid or () for word in text.split(",")),
         only=tuple(word.strip() for text in only or () for word in text.split(",")),
@@ -75,6 +78,23 @@ def limited(
         max_error=max_error,
         objective=objective,
     )
+
+
+def with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of `limited` in the place of its parameter `limits`, which becomes what they say."""
+    options = inspect.signature(limited, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def narrowed(**given: Any) -> None:
+        limits = limited(**{name: given.pop(name) for name in options})
+        command(**given, limits=limits)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += options.values() if parameter.name == "limits" else [parameter]
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    narrowed.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]  # what Typer reads
+    return narrowed
 
 
 def duration(text: str | None) -> int | None:

@@ -12,28 +12,20 @@ import typer
 from app.cli.costs import measure_model
 from app.cli.models import Dims, InputFile, VectorFolder, test_inputs
 from app.cli.options import (
-    Arena,
-    Ban,
     Budget,
     DeviceName,
-    Forbid,
     Json,
-    MaxError,
     MaxLatency,
-    MaxWeights,
     Memory,
     ModelName,
-    Objective,
-    Only,
-    Pin,
     Prefix,
     Threads,
     duration,
-    limited,
     named_dims,
     on_threads,
     opened,
     size,
+    with_limits,
 )
 from app.cli.terminal import Shown, print_json, print_table
 from app.db.records import BundleRecord, FrontierRecord
@@ -67,34 +59,18 @@ def trace(
         return frontiers.trace(site, record, reference, memory, progress, limits=limits)
 
 
+@with_limits
 def frontier(
     context: typer.Context,
     model: ModelName,
     device: DeviceName = "host",
     threads: Threads = None,
     memory: Memory = "arena",
-    forbid: Forbid = None,
-    only: Only = None,
-    pin: Pin = None,
-    ban: Ban = None,
-    max_weights: MaxWeights = None,
-    arena: Arena = None,
-    max_error: MaxError = None,
-    objective: Objective = "p50",
+    limits: Limits = NO_LIMITS,
     as_json: Json = False,
 ) -> None:
     """The exact front of a model from its measured costs; a stored one that is up to date is shown as it is."""
     site, device = opened(context), on_threads(device, threads)
-    limits = limited(
-        forbid=forbid,
-        only=only,
-        pin=pin,
-        ban=ban,
-        max_weights=max_weights,
-        arena=arena,
-        max_error=max_error,
-        objective=objective,
-    )
     with Shown() as shown:
         record = trace(site, model, device, memory, shown, limits)
     front = frontiers.load(site, record)
@@ -163,6 +139,7 @@ def frontier(
     )
 
 
+@with_limits
 def query(
     context: typer.Context,
     model: ModelName,
@@ -171,28 +148,11 @@ def query(
     device: DeviceName = "host",
     threads: Threads = None,
     memory: Memory = "arena",
-    forbid: Forbid = None,
-    only: Only = None,
-    pin: Pin = None,
-    ban: Ban = None,
-    max_weights: MaxWeights = None,
-    arena: Arena = None,
-    max_error: MaxError = None,
-    objective: Objective = "p50",
+    limits: Limits = NO_LIMITS,
     as_json: Json = False,
 ) -> None:
     """The fastest configuration that fits, from the stored front; exit code 1 when nothing does."""
     site, device = opened(context), on_threads(device, threads)
-    limits = limited(
-        forbid=forbid,
-        only=only,
-        pin=pin,
-        ban=ban,
-        max_weights=max_weights,
-        arena=arena,
-        max_error=max_error,
-        objective=objective,
-    )
     record, point = frontiers.query(
         site,
         models.find(site, model),
@@ -258,6 +218,7 @@ def _verified(verified: dict[str, Any], point: Point | None = None) -> str:
     )
 
 
+@with_limits
 def export(
     context: typer.Context,
     model: ModelName,
@@ -270,14 +231,7 @@ def export(
     device: DeviceName = "host",
     threads: Threads = None,
     memory: Memory = "arena",
-    forbid: Forbid = None,
-    only: Only = None,
-    pin: Pin = None,
-    ban: Ban = None,
-    max_weights: MaxWeights = None,
-    arena: Arena = None,
-    max_error: MaxError = None,
-    objective: Objective = "p50",
+    limits: Limits = NO_LIMITS,
     prefix: Prefix = "net",
     as_json: Json = False,
 ) -> None:
@@ -290,16 +244,6 @@ def export(
         )
     site, device = opened(context), on_threads(device, threads)
     budget_bytes = size(budget)
-    limits = limited(
-        forbid=forbid,
-        only=only,
-        pin=pin,
-        ban=ban,
-        max_weights=max_weights,
-        arena=arena,
-        max_error=max_error,
-        objective=objective,
-    )
     record, chosen = frontiers.query(
         site,
         models.find(site, model),
@@ -339,6 +283,7 @@ def verify(
     print_json(proof) if as_json else print(_verified(proof))
 
 
+@with_limits
 def run(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
@@ -348,14 +293,7 @@ def run(
     device: DeviceName = "host",
     threads: Threads = None,
     memory: Memory = "arena",
-    forbid: Forbid = None,
-    only: Only = None,
-    pin: Pin = None,
-    ban: Ban = None,
-    max_weights: MaxWeights = None,
-    arena: Arena = None,
-    max_error: MaxError = None,
-    objective: Objective = "p50",
+    limits: Limits = NO_LIMITS,
     prefix: Prefix = "net",
     dim: Dims = None,
     vectors: VectorFolder = None,
@@ -365,16 +303,6 @@ def run(
     """Everything in one go: import, measure what is missing, trace, choose, export, verify."""
     site, device = opened(context), on_threads(device, threads)
     budget_bytes, max_latency_ns = size(budget), duration(max_latency)
-    limits = limited(
-        forbid=forbid,
-        only=only,
-        pin=pin,
-        ban=ban,
-        max_weights=max_weights,
-        arena=arena,
-        max_error=max_error,
-        objective=objective,
-    )
     with Shown() as shown:
         shown.stage(f"importing {file.name}")
         model, _ = models.add_file(site, file, dims=named_dims(dim), vectors=test_inputs(file, vectors, inputs))

@@ -7,26 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.options import (
-    Arena,
-    Ban,
     Budget,
     DeviceName,
-    Forbid,
     Json,
-    MaxError,
-    MaxWeights,
     Memory,
     ModelName,
-    Objective,
-    Only,
-    Pin,
-    limited,
     opened,
     size,
+    with_limits,
 )
 from app.cli.points import warn_if_stale
 from app.cli.terminal import print_json, print_table
 from app.quantities import format_bytes, format_ns
+from app.selection.limits import NO_LIMITS, Limits
 from app.services import frontiers, models, questions
 
 PointId = Annotated[str | None, typer.Option("--point", help="Id or unique beginning of a point of the front.")]
@@ -38,6 +31,7 @@ def register(program: typer.Typer) -> None:
     program.command()(explain)
 
 
+@with_limits
 def what_if(
     context: typer.Context,
     model: ModelName,
@@ -45,28 +39,11 @@ def what_if(
     point: PointId = None,
     device: DeviceName = "host",
     memory: Memory = "arena",
-    forbid: Forbid = None,
-    only: Only = None,
-    pin: Pin = None,
-    ban: Ban = None,
-    max_weights: MaxWeights = None,
-    arena: Arena = None,
-    max_error: MaxError = None,
-    objective: Objective = "p50",
+    limits: Limits = NO_LIMITS,
     as_json: Json = False,
 ) -> None:
     """The fastest configuration within other limits, beside a point of the front; stores nothing."""
     site = opened(context)
-    limits = limited(
-        forbid=forbid,
-        only=only,
-        pin=pin,
-        ban=ban,
-        max_weights=max_weights,
-        arena=arena,
-        max_error=max_error,
-        objective=objective,
-    )
     record, _ = frontiers.query(site, models.find(site, model), site.device(device), memory)
     answer = questions.what_if(site, record, limits=limits, budget_bytes=size(budget), point_id=point)
     prices = questions.pin_prices(site, record, limits=limits, budget_bytes=size(budget))
@@ -97,6 +74,7 @@ def what_if(
         )
 
 
+@with_limits
 def explain(
     context: typer.Context,
     model: ModelName,
@@ -104,30 +82,13 @@ def explain(
     point: PointId = None,
     device: DeviceName = "host",
     memory: Memory = "arena",
-    forbid: Forbid = None,
-    only: Only = None,
-    pin: Pin = None,
-    ban: Ban = None,
-    max_weights: MaxWeights = None,
-    arena: Arena = None,
-    max_error: MaxError = None,
-    objective: Objective = "p50",
+    limits: Limits = NO_LIMITS,
     layer: Annotated[str | None, typer.Option("--layer", help="What this layer could run, with costs.")] = None,
     robust: Annotated[bool, typer.Option("--robustness", help="Solve again 100 times under the costs' noise.")] = False,
     as_json: Json = False,
 ) -> None:
     """Why a point of the front is no smaller, what memory costs beside it, and how far noise could change it."""
     site = opened(context)
-    limits = limited(
-        forbid=forbid,
-        only=only,
-        pin=pin,
-        ban=ban,
-        max_weights=max_weights,
-        arena=arena,
-        max_error=max_error,
-        objective=objective,
-    )
     record, chosen = frontiers.query(
         site, models.find(site, model), site.device(device), memory, limits=limits, budget_bytes=size(budget)
     )
