@@ -5,6 +5,8 @@ Knows compilers and files, nothing of shapes, costs or what the binary is used f
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -12,7 +14,7 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +127,7 @@ def build_harness(
 
     Objects and binary are named by the SHA-256 of everything that determines them: sources, headers, flags, compiler
     and, for -march=native and its like, the processor. `sanitize` adds address and undefined-behaviour checks.
-    Raises BuildError.
+    Processes that build in the same folder take turns, so that none compiles what another is at. Raises BuildError.
     """
     chosen = tuple(registry.all_primitives().values() if primitives is None else primitives)
     if not shutil.which(toolchain.cc):
@@ -142,9 +144,24 @@ def build_harness(
     sources = [*sorted({registry.ROOT / p.source for p in chosen}), DRIVER]
     digests = [_digest(base, table if s == DRIVER else "", *_texts(s)) for s in sources]
     binary = out_dir / f"harness-{_digest(*digests)}"
-    if binary.is_file():
-        return binary
+    if not binary.is_file():
+        out_dir.mkdir(parents=True, exist_ok=True)
+        with _alone(out_dir):
+            if not binary.is_file():
+                _build(toolchain.cc, flags, dict(zip(sources, digests, strict=True)), table, binary)
+    return binary
 
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "building.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        yield
+
+
+def _build(cc: str, flags: tuple[str, ...], sources: dict[Path, str], table: str, binary: Path) -> None:
+    """`binary` of `sources` (source -> digest), compiling those whose objects are not there yet."""
+    out_dir = binary.parent
     generated = out_dir / f"generated-{_digest(table, _CONFIG_HEADER)}"
     objects = out_dir / "objects"
     generated.mkdir(parents=True, exist_ok=True)
@@ -152,25 +169,24 @@ def build_harness(
     _replace(generated / "ts_config.h", _CONFIG_HEADER)
     _replace(generated / "primitives.inc", table)
 
-    def compile_one(source: Path, digest: str) -> Path:
-        target = objects / f"{source.stem}-{digest}.o"
+    def compile_one(source: Path) -> Path:
+        target = objects / f"{source.stem}-{sources[source]}.o"
         if not target.is_file():
             partial = target.with_suffix(f".{os.getpid()}.part")
             include = ("-I", str(INCLUDE), "-I", str(generated))
-            command = [toolchain.cc, *flags, *include, "-c", str(source), "-o", str(partial)]
-            _run(command, f"{toolchain.cc} rejected {source.name}.")
+            command = [cc, *flags, *include, "-c", str(source), "-o", str(partial)]
+            _run(command, f"{cc} rejected {source.name}.")
             partial.replace(target)
         return target
 
     with ThreadPoolExecutor(PARALLEL_COMPILES) as pool:
-        compiled = list(pool.map(compile_one, sources, digests))
+        compiled = list(pool.map(compile_one, sources))
     partial = binary.with_suffix(f".{os.getpid()}.part")
     _run(
-        [toolchain.cc, *flags, *map(str, compiled), "-o", str(partial), "-lm", "-pthread"],
-        f"{toolchain.cc} could not link the harness.",
+        [cc, *flags, *map(str, compiled), "-o", str(partial), "-lm", "-pthread"],
+        f"{cc} could not link the harness.",
     )
     partial.replace(binary)
-    return binary
 
 
 def harness_files(primitives: Iterable[Primitive]) -> dict[str, bytes]:

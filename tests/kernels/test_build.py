@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,22 @@ def test_second_build_is_the_same_file_and_compiles_nothing(tmp_path: Path) -> N
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert build_harness(host_toolchain(), tmp_path, sanitize=False, primitives=[CLAMP]) == first
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == stamps
+
+
+def test_builders_at_the_same_time_compile_every_source_once(tmp_path: Path) -> None:
+    toolchain = host_toolchain()
+    log = tmp_path / "compiled"
+    counting = tmp_path / "counting-cc"
+    counting.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {toolchain.cc} "$@"\n')
+    counting.chmod(0o755)
+
+    def build(_: int) -> Path:
+        return build_harness(Toolchain(str(counting)), tmp_path / "out", sanitize=False, primitives=[CLAMP])
+
+    with ThreadPoolExecutor(3) as pool:
+        (binary,) = set(pool.map(build, range(3)))
+    assert binary.is_file()
+    assert len([line for line in log.read_text().splitlines() if " -c " in line]) == 2  # the routine and the driver
 
 
 def test_changed_source_flags_or_sanitizer_give_another_binary(tmp_path: Path) -> None:
