@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from app.errors import Item, UserError
-from app.verify.build import OPTIMISED_FLAGS, RACE_FLAGS, SANITIZE_FLAGS, Built, build
+from app.verify.build import OPTIMISED_FLAGS, RACE_FLAGS, Built, build
 from app.verify.opened import Cases, FloatArray, OpenedBundle, opened
+from kernels.build import SANITIZE_FLAGS
 
 MAX_REL_ERR = 1e-3
 """Allowed error of a whole network, relative to the largest absolute expected value of the output."""
