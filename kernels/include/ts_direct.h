@@ -18,6 +18,8 @@
 #ifndef TS_DIRECT_H
 #define TS_DIRECT_H
 
+#define TS_AHEAD (TS_NB == 1) /* ts_direct_image */
+
 #include "ts_tile.h"
 #include "ts_window.h"
 
@@ -177,6 +179,7 @@ struct ts_direct_group {
     int32_t panels, wide; /* the first `wide` panels have 16 lanes more */
     int32_t lanes, last;  /* of a narrow panel, of the last one */
     ptrdiff_t k;          /* weights per output channel */
+    ptrdiff_t ahead;      /* to the weights of the next panel, if one at a time is streamed, else 0 */
 };
 
 static inline void ts_direct_cut(struct ts_direct_group *d)
@@ -216,6 +219,7 @@ TS_INLINE void ts_direct_panels(const int mr, struct ts_conv_walk *walk, int32_t
         ts_tile_lanes(TS_NB, mr, TS_MODE, lanes, t, px, d->weights + m * d->k, d->bias ? d->bias + m : NULL, d->m - m,
                       d->y + walk->to + (t->y_scatter ? 0 : ts_tile_lane(t, t->y_first)));
     }
+    t->ahead = 0;
 }
 
 /* Tiles of TS_MR pixels, then a half tile, then single pixels, with repeated pixels where that is cheaper. */
@@ -234,7 +238,8 @@ TS_ONCE void ts_direct_region(struct ts_conv_walk *walk, int32_t first, int32_t 
         ts_direct_panels(1, walk, 1, first, last, m, s, t, d);
 }
 
-/* Panels first .. last - 1 of the group on the image. */
+/* Panels first .. last - 1 of the group on the image. The first tile with all taps asks for the weights of the panel
+ * after them: small images are done with a panel before memory has delivered the next. */
 static inline void ts_direct_image(int32_t first, int32_t last, int32_t m, const struct ts_shape *s,
                                    struct ts_tile_conv *t, const struct ts_direct_group *d)
 {
@@ -243,7 +248,9 @@ static inline void ts_direct_image(int32_t first, int32_t last, int32_t m, const
     ts_window_inside(s->h, s->oh, s->stride_h, s->pad_t, (s->kh - 1) * s->dilation_h, &top, &bottom);
     ts_window_inside(s->w, s->ow, s->stride_w, s->pad_l, (s->kw - 1) * s->dilation_w, &left, &right);
     walk.mixed = t->x_channel == 1 && !t->steps && (bottom - top) * (right - left) < TS_MIDDLE_PIXELS;
+    t->ahead = 0;
     if (TS_MODE == TS_ONE_TAP || walk.mixed) {
+        t->ahead = d->ahead;
         walk.top = walk.left = walk.taps_top = walk.taps_left = 0;
         walk.bottom = s->oh;
         walk.right = s->ow;
@@ -260,6 +267,8 @@ static inline void ts_direct_image(int32_t first, int32_t last, int32_t m, const
             walk.right = walk.left == left && right > left ? right : walk.left + 1;
             ts_window_taps(s->w, s->kw, s->dilation_w, walk.left * s->stride_w - s->pad_l, &walk.taps_left,
                            &walk.taps_right);
+            if (walk.top == top && walk.left == left)
+                t->ahead = d->ahead;
             ts_direct_region(&walk, first, last, m, s, t, d);
         }
     }
@@ -301,6 +310,8 @@ TS_ONCE void ts_direct(const struct ts_shape *shape, const float *const *x, cons
         d.first_m = g * d.m;
         ts_conv_steps(&t);
         for (int32_t i = 0, m = 0; i < d.panels; i += together) {
+            const ptrdiff_t panel = d.k * ts_direct_lanes(&d, i);
+            d.ahead = i + together < d.panels && panel <= TS_WEIGHTS_IN_CACHE / (ptrdiff_t)sizeof(float) ? panel : 0;
             ts_direct_image(i, i + together, m, &s, &t, &d);
             m += ts_direct_lanes(&d, i);
         }

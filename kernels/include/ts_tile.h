@@ -18,7 +18,7 @@
 
 #include "ts_tile_store.h"
 
-/* 1: a TS_PRODUCT of one block asks for weights it will need later (ts_wino_block.h). */
+/* 1: tiles of one block ask for weights that will be needed later (ts_wino_block.h, ts_direct.h). */
 #ifndef TS_AHEAD
 #define TS_AHEAD 0
 #endif
@@ -243,12 +243,12 @@ TS_INLINE void ts_tile(const int nv, const int half, const int mr, const int mod
                         TS_PIXELS(TS_POINT)
                     }
                     ptrdiff_t i = 0;
-                    const ptrdiff_t ahead = mode == TS_PRODUCT && TS_AHEAD ? t->ahead : 0;
+                    const ptrdiff_t ahead = TS_AHEAD ? t->ahead : 0;
                     (void)ahead;
                     TS_NO_UNROLL
                     for (int32_t n = run; n > 0; n--, weights += w_step) {
                         TS_STEP
-                        if (mode == TS_PRODUCT && TS_AHEAD)
+                        if (TS_AHEAD)
                             TS_PREFETCH(weights, ahead);
                         i += taps ? t->x_channel : 1;
                         if (taps)
