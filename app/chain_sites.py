@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -22,10 +23,7 @@ KEPT_SHARE = 0.5
 def find_sites(graph: Graph, threads: int = 1, weights_from: str = "l3") -> tuple[Site, ...]:
     """Every chain worth offering, in execution order of its first node."""
     order = {node.output: number for number, node in enumerate(graph.nodes)}
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
+    readers = _readers(graph)
     live = _live_elems(graph)
     worth = WORTH_SHARE * max(live, default=0)
     found: list[Site] = []
@@ -77,7 +75,7 @@ def _sites_of(
     threads: int,
     weights_from: str,
 ) -> Iterator[Site]:
-    source, last = nodes[0].inputs[0], nodes[-1]
+    source = nodes[0].inputs[0]
     if source in graph.outputs:
         return
     if any(node.shape is None or node.shape.n_in > 1 for node in nodes[:-1]):
@@ -85,13 +83,11 @@ def _sites_of(
     producer = graph.producer(source)
     if producer is not None and producer.op == VIEW:
         return
-    if len(nodes[-1].inputs) > 1 and any(order.get(name, -1) >= order[nodes[0].output] for name in last.inputs[1:]):
-        return  # the other operand is made while the chain runs
     dims = graph.tensors[source].chw
     in_layout = canonical(Layout.HWC, *dims) if producer is not None else Layout.CHW
-    stays = producer is None or any(order[reader.output] >= order[last.output] for reader in readers[source])
-    if not stays and len(readers[source]) > 1:
-        return  # read again while the chain runs, and by nobody afterwards: its end would not be the model's
+    stays = _input_stays(graph, nodes, order, readers)
+    if stays is None:
+        return
     shapes = [node.shape for node in nodes if node.shape is not None]
     whole_bytes = sum(Layout.HWC.bytes(*shape.output_dims) for shape in shapes[:-1])
     seen: set[tuple[StripCall | StripMove, ...]] = set()
@@ -105,6 +101,40 @@ def _sites_of(
         if kept_bytes <= KEPT_SHARE * whole_bytes and plan.steps not in seen:
             seen.add(plan.steps)
             yield Site(tuple(nodes), plan, in_layout, stays, _reads_before_it_writes(plan), threads, weights_from)
+
+
+def _input_stays(
+    graph: Graph, nodes: Sequence[Node], order: dict[str, int], readers: dict[str, list[Node]]
+) -> bool | None:
+    """Whether somebody keeps the input of a chain of these nodes until it has run; None when it may not run there."""
+    source, last = nodes[0].inputs[0], nodes[-1]
+    if any(order.get(name, -1) >= order[nodes[0].output] for name in last.inputs[1:]):
+        return None  # the other operand is made while the chain runs
+    stays = graph.producer(source) is None or any(
+        order[reader.output] >= order[last.output] for reader in readers[source]
+    )
+    # Read again while the chain runs, and by nobody afterwards: its end would not be the model's.
+    return None if not stays and len(readers[source]) > 1 else stays
+
+
+def sites_in_order(sites: Sequence[Site], graph: Graph) -> tuple[Site, ...]:
+    """Those of the sites where the order of `graph` lets a chain run; they are the sites of another order of it."""
+    order = {node.output: number for number, node in enumerate(graph.nodes)}
+    readers = _readers(graph)
+    found = []
+    for site in sites:
+        stays = _input_stays(graph, site.nodes, order, readers)
+        if stays is not None:
+            found.append(dataclasses.replace(site, input_stays=stays))
+    return tuple(found)
+
+
+def _readers(graph: Graph) -> dict[str, list[Node]]:
+    found: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        for name in node.inputs:
+            found.setdefault(name, []).append(node)
+    return found
 
 
 def _reads_before_it_writes(plan: StripPlan) -> bool:

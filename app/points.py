@@ -164,6 +164,8 @@ class Frontier:
     smallest_step: str
     io_bytes: int
     costs_digest: str  # of every cost used; another digest makes the front stale
+    order: str = "given"  # the rule of app.order the execution order of the points comes from
+    order_because: str = ""  # why orders were left out; "" when the rule looked at all it speaks of
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
@@ -177,7 +179,7 @@ class Frontier:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Frontier:
         """Inverse of `to_json`."""
-        fields = {f.name: data[f.name] for f in dataclasses.fields(cls)}
+        fields = {f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data}
         fields["points"] = tuple(Point.from_json(p) for p in data["points"])
         fields["baselines"] = tuple(
             Baseline(b["name"], b["explanation"], Point.from_json(b["point"])) for b in data["baselines"]

@@ -8,7 +8,7 @@ has one buffer. docs/decisions/015.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,12 +87,18 @@ class Slicing:
 
     A concat qualifies when each input is written by a node, read last by this concat and by none of its other ports,
     and no graph output. Buffers are offered for every such concat; those inside an input go along only in the buffer
-    of the outermost concat of a nest, so a nest of n concats has n buffers of one level and one of all.
+    of the outermost concat of a nest, so a nest of n concats has n buffers of one level and one of all. `among` are the
+    concats to look at (None: all).
     """
 
     def __init__(
-        self, nodes: Sequence[Node], links: Sequence[Link], options: Mapping[str, tuple[NodeOption, ...]]
+        self,
+        nodes: Sequence[Node],
+        links: Sequence[Link],
+        options: Mapping[str, tuple[NodeOption, ...]],
+        among: Collection[str] | None = None,
     ) -> None:
+        self._among = among
         self._nodes = {node.name: node for node in nodes}
         self._place = {node.name: i for i, node in enumerate(nodes)}
         self._options = options
@@ -134,7 +140,7 @@ class Slicing:
         return found
 
     def _qualifies(self, node: Node) -> bool:
-        if node.op != "concat":
+        if node.op != "concat" or (self._among is not None and node.name not in self._among):
             return False
         for link in self._feeds[node.name]:
             readers = [reader.consumer for reader in self._readers[link.tensor]]

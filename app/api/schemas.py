@@ -60,13 +60,17 @@ class Meta(BaseModel):
     host_device: str
 
 
+Order = Literal["given", "profiles", "joint"]
+
+
 class Limits(Strict):
     """What a front may not do; what is left out limits nothing. Part of the front's identity.
 
     `forbid` and `only` name convolution families (`only` empty: all). `pins` gives layers their primitive, `bans`
     lists primitives a layer may not run. `max_weights_bytes` bounds packed weights on any axis, `max_arena_bytes` the
     arena on the weights axis. `max_error` bounds the declared relative error of every layer's primitive. `objective`
-    is the quantile of the measured samples that counts as the time of a call.
+    is the quantile of the measured samples that counts as the time of a call. `order` says which execution orders are
+    looked at: the file's (`given`), also one of least arena (`profiles`), or all that some budget asks for (`joint`).
     """
 
     forbid: list[str] = []
@@ -77,6 +81,7 @@ class Limits(Strict):
     max_arena_bytes: int | None = Field(None, ge=0)
     max_error: float | None = Field(None, ge=0)
     objective: Literal["p50", "p90"] = "p50"
+    order: Order = "profiles"
 
 
 class Port(BaseModel):
@@ -277,6 +282,8 @@ class Frontier(BaseModel):
     smallest_bytes: int
     smallest_step: str
     io_bytes: int
+    order: Order
+    order_because: str
     points: list[PointSummary]
     baselines: list[Baseline]
 

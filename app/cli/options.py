@@ -33,6 +33,7 @@ Pin = Annotated[list[str] | None, typer.Option("--pin", help="LAYER=PRIMITIVE: t
 Ban = Annotated[list[str] | None, typer.Option("--ban", help="LAYER=PRIMITIVE: this layer does not; repeatable.")]
 MaxError = Annotated[float | None, typer.Option("--max-error", help="Largest declared error of any primitive: 1e-5.")]
 Objective = Annotated[str, typer.Option("--objective", help="Time that counts: p50 or p90 of the samples.")]
+Order = Annotated[str, typer.Option("--order", help="Orders of the layers: given, profiles or joint.")]
 Families = Annotated[
     str | None, typer.Option(help="Convolution families, comma-separated, for example direct,winograd.")
 ]
@@ -66,6 +67,7 @@ def limited(
     arena: Arena = None,
     max_error: MaxError = None,
     objective: Objective = "p50",
+    order: Order = "profiles",
 ) -> Limits:
     """The limits that these options ask for, the one list of them; raises UserError `limits-invalid`."""
     return Limits(
@@ -77,6 +79,7 @@ def limited(
         max_arena_bytes=size(arena),
         max_error=max_error,
         objective=objective,
+        order=order,
     )
 
 

@@ -88,6 +88,8 @@ def frontier(
                 "uncertified_because": front.uncertified_because,
                 "complete": front.complete,
                 "incomplete_because": front.incomplete_because,
+                "order": front.order,
+                "order_because": front.order_because,
                 "smallest_bytes": front.smallest_bytes,
                 "smallest_step": front.smallest_step,
                 "points": [point.summary() for point in front.points],
@@ -106,6 +108,8 @@ def frontier(
         print(f"within {limits.arguments()}")
     if not front.complete:
         print(f"incomplete: {front.incomplete_because}")
+    if front.order_because:
+        print(f"not every order was looked at: {front.order_because}")
     print_table(
         ("point", "latency", "arena bytes", "workspace bytes", "weights bytes", "certainty", "families"),
         [

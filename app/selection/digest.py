@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from app.candidates import Candidates, list_candidates
 from app.costs import CostTable
 from app.graph.ir import Graph
+from app.order import GIVEN
 from app.selection.limits import NO_LIMITS, Limits
 
 HALF = 32
@@ -21,12 +22,13 @@ HALF = 32
 def costs_digest(graph: Graph, costs: CostTable, limits: Limits = NO_LIMITS) -> str:
     """The digest that a front of `graph` traced now within `limits` would have; "" when costs are missing."""
     candidates = limits.narrow(list_candidates(graph, threads=costs.threads))
-    return "" if costs.missing(candidates.cost_keys()) else digest_of(candidates, limits.times(costs))
+    return "" if costs.missing(candidates.cost_keys()) else digest_of(candidates, limits.times(costs), limits.order)
 
 
-def digest_of(candidates: Candidates, costs: CostTable) -> str:
-    """The digest of a front over these candidates and times."""
-    return _half(_cost_lines(candidates, costs)) + _half(_offer_lines(candidates))
+def digest_of(candidates: Candidates, costs: CostTable, order: str = GIVEN) -> str:
+    """The digest of a front over these candidates and times, in orders by a rule of app.order."""
+    rule = () if order == GIVEN else (f"orders: {order}",)
+    return _half(_cost_lines(candidates, costs)) + _half((*_offer_lines(candidates), *rule))
 
 
 def same_costs(one: str, other: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,17 +12,20 @@ from app.candidates import list_candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
 from app.graph.ir import Graph
+from app.order import GIVEN
 from app.points import Frontier, Point
 from app.quantities import format_bytes
 from app.selection.baselines import baselines
 from app.selection.digest import digest_of
 from app.selection.limits import NO_LIMITS, Limits
+from app.selection.orders import Arrangement, choose, merged
 from app.selection.points import point_from
-from app.selection.problem import Built, build_problem, require_costs, time_from
+from app.selection.problem import Built, require_costs, time_from
 from solver import frontier as sf
 from solver import problem as sp
 from solver.evaluate import Bottleneck
 from solver.front import FrontPoint, Infeasible, OnPoint
+from solver.order import Order
 from solver.weights import trace_weights
 
 POINT_LIMIT_S = 30.0
@@ -46,15 +50,43 @@ def trace(
 ) -> Frontier:
     """Trace the exact latency-memory front on the given axis (arena, workspace, total or weights) within `limits`.
 
+    The rule of `limits` says which execution orders are looked at; app.selection.orders.
+
     Raises MissingCost when a candidate has not been measured, UserError `limits-invalid`, `limits-impossible` or
     `budget-infeasible` when no selection meets the limits.
     """
     check_axis_of(limits, memory)
-    candidates = limits.narrow(list_candidates(graph, threads=costs.threads))
+    offered = list_candidates(graph, threads=costs.threads)
+    candidates = limits.narrow(offered)
     require_costs(candidates, costs)
     times = limits.times(costs)
-    candidates = candidates.with_chains(time_from(times))
-    built = build_problem(candidates, time_from(times))
+    arrangement = Arrangement(offered, limits, times)
+
+    def front(order: Order) -> Frontier:
+        return _in_order(arrangement.built(order), times, memory, limits, on_point, should_cancel)
+
+    first = dataclasses.replace(
+        front(arrangement.given),
+        baselines=baselines(graph, times, arrangement.built(arrangement.given), limits),
+        costs_digest=digest_of(candidates.with_chains(time_from(times)), times, limits.order),
+    )
+    if limits.order == GIVEN or not first.complete:
+        return first
+    started = time.perf_counter()
+    chosen = choose(arrangement, limits.order, memory, should_cancel)
+    seconds = time.perf_counter() - started
+    return merged([first, *map(front, chosen.orders)], limits.order, chosen, seconds)
+
+
+def _in_order(
+    built: Built,
+    times: CostTable,
+    memory: str,
+    limits: Limits,
+    on_point: Callable[[Point], None] | None,
+    should_cancel: Callable[[], bool] | None,
+) -> Frontier:
+    """The front in one order, without baselines and digest."""
 
     def report(solved: FrontPoint) -> None:
         if on_point is not None:
@@ -70,6 +102,7 @@ def trace(
     if len(fitting) < len(points):
         # Their live bytes fit and the offsets found do not; nobody may be told they fit.
         because = because or f"{len(points) - len(fitting)} points were left out: their offsets exceed the arena"
+    graph = built.candidates.graph
     return Frontier(
         memory=memory,
         solve_s=found.solve_s,
@@ -78,11 +111,11 @@ def trace(
         complete=not because,
         incomplete_because=because,
         points=fitting,
-        baselines=baselines(graph, times, built, limits),
+        baselines=(),
         smallest_bytes=found.smallest_bytes,
         smallest_step=needs(found.smallest),
         io_bytes=sum(4 * math.prod(graph.tensors[name].dims) for name in (*graph.inputs, *graph.outputs)),
-        costs_digest=digest_of(candidates, times),
+        costs_digest="",
     )
 
 

@@ -19,6 +19,7 @@ from app.candidates import Candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
 from app.options import NodeOption
+from app.order import PROFILES, RULES
 from app.slices import buffer_of
 from kernels import registry
 
@@ -34,6 +35,7 @@ class Limits:
     pairs, at most one pin per layer. `max_weights_bytes` bounds packed weights on any axis, `max_arena_bytes` the arena
     on the weights axis. `max_error` bounds the declared relative error of every layer's primitive (the largest, not
     their sum: docs/explanations.md). `objective`: the quantile of the measured samples that counts as the time.
+    `order`: the rule of app.order by which execution orders are looked at.
     """
 
     forbid: tuple[str, ...] = ()
@@ -44,6 +46,7 @@ class Limits:
     max_arena_bytes: int | None = None
     max_error: float | None = None
     objective: str = "p50"
+    order: str = PROFILES
 
     def __post_init__(self) -> None:
         for name in ("forbid", "only", "pins", "bans"):
@@ -51,6 +54,8 @@ class Limits:
         faults = []
         if self.objective not in OBJECTIVES:
             faults.append(Item("objective", f"{self.objective!r} is not one of {', '.join(OBJECTIVES)}"))
+        if self.order not in RULES:
+            faults.append(Item("order", f"{self.order!r} is not one of {', '.join(RULES)}"))
         faults += [
             Item(name, "is negative")
             for name in ("max_weights_bytes", "max_arena_bytes")
@@ -101,6 +106,7 @@ class Limits:
         fields["pins"] = tuple((data.get("pins") or {}).items())
         fields["bans"] = tuple((layer, p) for layer, banned in (data.get("bans") or {}).items() for p in banned)
         fields["objective"] = data.get("objective") or "p50"
+        fields["order"] = data.get("order") or PROFILES
         return cls(**fields)
 
     def arguments(self) -> str:
@@ -115,6 +121,8 @@ class Limits:
             words.append(f"--max-error {self.max_error:g}")
         if self.objective != "p50":
             words.append(f"--objective {self.objective}")
+        if self.order != PROFILES:
+            words.append(f"--order {self.order}")
         return " ".join(words)
 
     def times(self, costs: CostTable) -> CostTable:

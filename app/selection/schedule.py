@@ -12,6 +12,7 @@ from app.errors import UserError
 from app.graph.ir import Graph, Node
 from app.links import ConversionStep
 from app.options import RESULT, NodeOption, plain
+from app.order import in_order
 from app.points import Point
 from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule, Strip
 from app.selection.problem import Built, build_problem, selection_of
@@ -258,12 +259,13 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
 
     Raises UserError `point-stale` when the registry no longer offers a primitive the point uses.
     """
-    candidates = list_candidates(graph, threads=threads)
     try:
+        # A point lists its layers in the order they run, which need not be the file's.
+        candidates = in_order(list_candidates(graph, threads=threads), [layer.node for layer in point.layers])
         candidates = dataclasses.replace(candidates, chains=tuple(_chains_of(candidates, point)))
         built = build_problem(candidates, lambda _key: 0)
         selection = selection_of(built, {layer.node: layer.option for layer in point.layers})
-    except KeyError as error:
+    except (KeyError, ValueError) as error:
         raise UserError(
             "point-stale",
             f"point {point.id} uses a primitive that is no longer offered: {error.args[0]}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
@@ -14,6 +14,8 @@ from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostTable, MissingCost
 from app.errors import UserError
 from app.graph.ir import Graph
+from app.graph.order import operators
+from app.order import in_order
 from app.points import Point
 from app.quantities import format_bytes
 from app.selection.frontier import WEIGHTS, check_axis_of, infeasible, least_weights_bytes, needs
@@ -45,13 +47,13 @@ class WarmModel:
 
     Options without a cost are left out; a question whose limits would allow one raises MissingCost. Chains are those
     that no other chain beats at the costs given; limits can bring forth others, with which the problem is then built
-    again. Safe to share between threads: one question at a time.
+    again. Nodes run in `order`, else in the file's. Safe to share between threads: one question at a time.
     """
 
-    def __init__(self, graph: Graph, costs: CostTable, objective: str = "p50"):
+    def __init__(self, graph: Graph, costs: CostTable, objective: str = "p50", order: Sequence[str] = ()):
         self.objective = objective
         self.costs = costs
-        self.offered = list_candidates(graph, threads=costs.threads)
+        self.offered = in_order(list_candidates(graph, threads=costs.threads), order or operators(graph))
         self.times = Limits(objective=objective).times(costs)
         self.whole = not costs.missing(self.offered.cost_keys())
         measured = self.offered

@@ -225,6 +225,8 @@ def document(context: Context, record: FrontierRecord) -> dict[str, Any]:
         "smallest_bytes": front.smallest_bytes,
         "smallest_step": front.smallest_step,
         "io_bytes": front.io_bytes,
+        "order": front.order,
+        "order_because": front.order_because,
         "points": [short(point) for point in front.points],
         "baselines": [{"name": b.name, "explanation": b.explanation, "point": short(b.point)} for b in front.baselines],
     }

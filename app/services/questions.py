@@ -22,23 +22,26 @@ from app.services.skeletons import skeleton
 MOST_WARM = 4
 """A warm model of a network like GoogLeNet takes some tens of megabytes."""
 
-Key = tuple[str, str, tuple[int, str], str]
+Key = tuple[str, str, tuple[int, str], str, tuple[str, ...]]
 
 
 class WarmModels:
-    """The models asked most recently, by (model, device, version of its costs, objective)."""
+    """The models asked most recently, by (model, device, version of its costs, objective, order of the nodes)."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Key, WarmModel] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, context: Context, model: ModelRecord, device: DeviceRef, objective: str) -> WarmModel:
+    def get(
+        self, context: Context, model: ModelRecord, device: DeviceRef, objective: str, order: tuple[str, ...]
+    ) -> WarmModel:
         """The warm model, built when it is not there or costs have changed since."""
-        key = (model.id, device.id, context.costs.version(device.id), objective)
+        key = (model.id, device.id, context.costs.version(device.id), objective, order)
         with self._lock:  # while one request builds a model, others for it wait instead of building it as well
             found = self._known.get(key)
             if found is None:
-                found = WarmModel(skeleton(context, model), frontiers.costs_of(context, model, device), objective)
+                costs = frontiers.costs_of(context, model, device)
+                found = WarmModel(skeleton(context, model), costs, objective, order)
                 self._known[key] = found
                 while len(self._known) > MOST_WARM:
                     self._known.popitem(last=False)
@@ -46,13 +49,17 @@ class WarmModels:
             return found
 
 
-def warm_model(context: Context, record: FrontierRecord, objective: str) -> WarmModel:
-    """The warm model behind a front, for an objective; UserError when the model or the device is gone."""
+def warm_model(context: Context, record: FrontierRecord, objective: str, point: Point | None = None) -> WarmModel:
+    """The warm model behind a front, for an objective; UserError when the model or the device is gone.
+
+    Its nodes run in the order of `point`, else in that of the front's fastest point.
+    """
     model = context.models.get(record.model)
     if model is None:
         raise UserError("not-found", f"the model of front {record.id} is gone", status=404)
     models = context.remember("warm-models", WarmModels)
-    return models.get(context, model, context.device(record.device_name), objective)
+    order = tuple(layer.node for layer in (point or frontiers.load(context, record).points[-1]).layers)
+    return models.get(context, model, context.device(record.device_name), objective, order)
 
 
 def what_if(
@@ -77,7 +84,7 @@ def what_if(
         point, method = frontiers.best(front, budget_bytes=budget_bytes), front.certified_by
         source = "front"
     else:
-        answer = warm_model(context, record, asked.objective).ask(asked, record.memory, budget_bytes)
+        answer = warm_model(context, record, asked.objective, against).ask(asked, record.memory, budget_bytes)
         point, method, source = answer.point, f"highs-{answer.method}", "model"
     known = {known.id for known in front.points} if asked == own else set()
     return {
@@ -107,9 +114,10 @@ def pin_prices(
     context: Context, record: FrontierRecord, *, limits: Limits, budget_bytes: int | None = None
 ) -> list[dict[str, Any]]:
     """What each pin of the limits costs at the budget, the other limits kept."""
-    model = warm_model(context, record, limits.objective)
     if not limits.pins:
         return []
+    against = _against(frontiers.load(context, record), None, budget_bytes)
+    model = warm_model(context, record, limits.objective, against)
     pinned = model.ask(limits, record.memory, budget_bytes).point
     prices = explain.pin_prices(model, limits, record.memory, budget_bytes, pinned)
     return [dataclasses.asdict(price) for price in prices]
@@ -142,7 +150,7 @@ def robustness(context: Context, record: FrontierRecord, point_id: str) -> dict[
     """How a point stands up to the noise of its costs, at its own memory; computed once per point and costs."""
     front, limits = frontiers.load(context, record), frontiers.limits_of(record)
     point = frontiers.point_of(front, point_id)
-    model = warm_model(context, record, limits.objective)
+    model = warm_model(context, record, limits.objective, point)
     version = context.costs.version(context.device(record.device_name).id)
     budget_bytes = getattr(point, f"{record.memory}_bytes")
     if record.memory == "total":

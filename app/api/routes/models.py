@@ -113,6 +113,7 @@ def query_limits(
     max_arena_bytes: Annotated[int | None, Query(ge=0, description="Most arena, on the weights axis.")] = None,
     max_error: Annotated[float | None, Query(ge=0, description="Largest declared error of any primitive.")] = None,
     objective: Annotated[Literal["p50", "p90"], Query(description="Quantile of the samples that counts.")] = "p50",
+    order: Annotated[schemas.Order, Query(description="Execution orders that were looked at.")] = "profiles",
 ) -> Limits:
     """The limits of a front as parameters of a query: those of `POST /frontiers`."""
     return Limits(
@@ -124,6 +125,7 @@ def query_limits(
         max_arena_bytes=max_arena_bytes,
         max_error=max_error,
         objective=objective,
+        order=order,
     )
 
 

@@ -1,0 +1,124 @@
+"""Candidates in another execution order than the file's, and what there is to know about orders before choosing one.
+
+Another order offers nothing that the file's order does not, because costs are measured for the file's: a concat by
+slices or a chain that the file's order rules out stays ruled out. docs/decisions/020.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from app.candidates import Candidates
+from app.chain_sites import sites_in_order
+from app.graph.ir import VIEW
+from app.graph.order import ordered
+from app.links import links_of
+from app.slices import Slicing, buffer_of
+from solver.order import Order, Pair, Precedence
+
+GIVEN, PROFILES, JOINT = "given", "profiles", "joint"
+RULES = (GIVEN, PROFILES, JOINT)
+"""How the order of a front's points comes about; see app.selection.orders."""
+
+
+def in_order(candidates: Candidates, names: Sequence[str]) -> Candidates:
+    """The candidates of the file's order, without chains, in the order of `names`."""
+    graph = ordered(candidates.graph, names)
+    if graph is candidates.graph:
+        return candidates
+    nodes = tuple(node for node in graph.nodes if node.op != VIEW)
+    links = tuple(links_of(graph, nodes))
+    raw = {
+        name: tuple(o for o in options if not o.joins and not buffer_of(o.out_layout))
+        for name, options in candidates.options.items()
+    }
+    joined = {name for name, options in candidates.options.items() if any(option.joins for option in options)}
+    slicing = Slicing(nodes, links, raw, joined)
+    options = {}
+    for name, offered in slicing.options.items():
+        known = {option.out_layout for option in candidates.options[name] if not option.joins}
+        options[name] = tuple(option for option in offered if option.joins or option.out_layout in known)
+    return dataclasses.replace(
+        candidates,
+        graph=graph,
+        nodes=nodes,
+        options=options,
+        links=links,
+        slices=slicing.slices,
+        sites=sites_in_order(candidates.sites, graph),
+    )
+
+
+class Orders:
+    """What the orders of a network's nodes have to respect, and what depends on them. Nodes by their place in the file.
+
+    `watched` are the pairs of nodes by whose order concats by slices and chains are offered or not, `together` the sets
+    of nodes that such an offer concerns.
+    """
+
+    def __init__(self, candidates: Candidates):
+        self.candidates = candidates
+        self.names = tuple(node.name for node in candidates.nodes)
+        self._place = {name: v for v, name in enumerate(self.names)}
+        self._reads: list[set[int]] = [set() for _ in self.names]
+        self._readers: dict[str, set[int]] = {}
+        for link in candidates.links:
+            if link.consumer is not None:
+                v = self._place[link.consumer]
+                self._readers.setdefault(link.tensor, set()).add(v)
+                if link.producer is not None:
+                    self._reads[v].add(self._place[link.producer])
+        self.precedence = Precedence(tuple(map(frozenset, self._reads)))
+        self._joined: list[tuple[int, list[int]]] = []
+        self._nested: list[Pair] = []
+        self._chained: list[tuple[int, int, list[int], list[int]]] = []
+        groups = list(self._find())
+        self.watched = frozenset(pair for pairs in groups for pair in pairs if self.precedence.free(*pair))
+        self.together = [
+            frozenset(v for pair in pairs for v in pair)
+            for pairs in groups
+            if any(pair in self.watched for pair in pairs)
+        ]
+
+    def named(self, order: Order) -> tuple[str, ...]:
+        """The names of nodes in an order."""
+        return tuple(self.names[v] for v in order)
+
+    def offers(self, order: Order) -> tuple[bool, ...]:
+        """What an order offers: the same in orders with the same options, up to who brings a concat's buffer along."""
+        at = {v: i for i, v in enumerate(order)}
+        found = [all(at[r] < at[concat] for r in readers) for concat, readers in self._joined]
+        found += [at[a] < at[b] for a, b in self._nested]
+        for first, last, others, before in self._chained:
+            found += [all(at[u] < at[first] for u in before), any(at[r] > at[last] for r in others)]
+        return tuple(found)
+
+    def _find(self) -> Iterator[list[Pair]]:
+        """Note what is offered or not by the order; the pairs of nodes that decide, by what they decide."""
+        joins = {v for v, name in enumerate(self.names) if any(o.joins for o in self.candidates.options[name])}
+        inside: dict[int, set[int]] = {}
+        for concat in sorted(joins):
+            # A concat by slices reads its inputs last. Who writes them is offered slices or not, so they belong here.
+            parts = self._reads[concat]
+            readers = sorted({v for v, sources in enumerate(self._reads) if sources & parts} - {concat})
+            self._joined.append((concat, readers))
+            yield [(r, concat) for r in readers] + [(u, concat) for u in sorted(parts)]
+            inside[concat] = {concat, *parts}.union(*(inside.get(u, ()) for u in parts))
+            if parts & joins:  # in a nest it matters too who writes first
+                pairs = list(combinations(sorted(inside[concat]), 2))
+                self._nested += [pair for pair in pairs if self.precedence.free(*pair)]
+                yield pairs
+        graph = self.candidates.graph
+        for ends in dict.fromkeys((site.nodes[0], site.nodes[-1]) for site in self.candidates.sites):
+            # A chain needs its residual before it starts and its input not read by others before it ends.
+            first, last = (self._place[node.name] for node in ends)
+            others = sorted(self._readers[graph.resolve(ends[0].inputs[0]).tensor] - {first, last})
+            before = set(self._reads[last])
+            for name in ends[1].inputs[1:]:
+                if graph.resolve(name).tensor != name:  # a view runs just before the first node that reads it
+                    before |= self._readers[graph.resolve(name).tensor]
+            needed = sorted(before - {first})
+            self._chained.append((first, last, others, needed))
+            yield [(r, last) for r in others] + [(u, first) for u in needed]
