@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import random
+import re
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -113,11 +115,23 @@ def test_every_strip_shape_is_written_once_and_steady_strips_are_a_loop(name):
     assert emit(plan) == emit(plan)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_stack_of_a_run_does_not_grow_with_its_calls(threads, tmp_path):
+    net = stacked()
+    plan = plan_of(net, points(net, 0, threads)[0], threads)
+    executed(plan, tmp_path)
+    command = ["gcc", "-std=c11", "-O1", "-fstack-usage", "-c", "net.c"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    frame = re.search(r"net_run\t(\d+)\tstatic", (tmp_path / "net.su").read_text())
+    assert frame
+    assert int(frame[1]) < 400
+
+
 @pytest.mark.parametrize(("name", "threads"), [("stacked", 2), ("bottleneck", 1)])
-def test_a_bundle_of_chains_computes_the_network(name, threads):
+def test_a_bundle_of_chains_computes_the_network(name, threads, objects):
     net = NETS[name]()
     plan = plan_of(net, points(net, 0, threads)[0], threads)
-    proof = verify_bundle(pack(emit(plan), "net"), sanitize=True, runs=1)
+    proof = verify_bundle(pack(emit(plan), "net"), sanitize=True, runs=1, cache=objects)
     assert proof.max_rel_err < 1e-5
 
 

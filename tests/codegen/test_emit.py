@@ -286,8 +286,8 @@ def branches():
 @pytest.mark.parametrize(
     ("net", "compiler"), [(two_convolutions(), "clang"), (branches(), "gcc")], ids=["chain", "join"]
 )
-def test_layouts_and_conversions_meet(net, compiler):
+def test_layouts_and_conversions_meet(net, compiler, objects):
     made = plan(net, layered)
     assert [call.shape.op for call in made.schedule.calls].count("convert") >= 2
-    checked = verify_bundle(pack(emit(made), "net"), compiler=compiler, sanitize=True, runs=1)
+    checked = verify_bundle(pack(emit(made), "net"), compiler=compiler, sanitize=True, runs=1, cache=objects)
     assert checked.max_rel_err < 1e-5

@@ -57,23 +57,29 @@ def planar(shape: Shape) -> Primitive:
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("choose", [hwc, planar])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_shared_bundle_is_verified(choose, threads: int, compiler: str) -> None:
+def test_shared_bundle_is_verified(choose, threads: int, compiler: str, objects: Path) -> None:
     bundle = plan(shared_network(), choose, threads=threads)
     assert bundle.threads == threads
     proof = verify_bundle(
-        pack(files(shared_network(), choose, threads=threads), "net"), compiler=compiler, extra_flags=["-O1"], runs=50
+        pack(files(shared_network(), choose, threads=threads), "net"),
+        compiler=compiler,
+        extra_flags=["-O1"],
+        runs=50,
+        cache=objects,
     )
     assert proof.argmax_ok
     assert proof.arena_used_bytes == proof.arena_bytes == bundle.schedule.arena_bytes
 
 
 @pytest.mark.parametrize("choose", [hwc, planar])
-def test_shared_bundle_is_clean_under_the_sanitizers(choose) -> None:
-    proof = verify_bundle(pack(files(shared_network(), choose, threads=3), "net"), sanitize=True, runs=20)
+def test_shared_bundle_is_clean_under_the_sanitizers(choose, objects: Path) -> None:
+    proof = verify_bundle(
+        pack(files(shared_network(), choose, threads=3), "net"), sanitize=True, runs=20, cache=objects
+    )
     assert proof.sanitized
 
 
-def test_verification_sees_a_race() -> None:
+def test_verification_sees_a_race(objects: Path) -> None:
     bundle = files(shared_network(), hwc, threads=2)
     pool = bytes(bundle["kernels/ts_pool.h"])
     # The caller does not wait for the others.
@@ -85,7 +91,7 @@ def test_verification_sees_a_race() -> None:
     manifest["files"]["kernels/ts_pool.h"] = hashlib.sha256(broken).hexdigest()
     altered["manifest.json"] = json.dumps(manifest).encode()
     with pytest.raises(UserError):
-        verify_bundle(pack(altered, "net"), sanitize=True, runs=20)
+        verify_bundle(pack(altered, "net"), sanitize=True, runs=20, cache=objects)
 
 
 def test_threads_are_stated() -> None:

@@ -58,7 +58,7 @@ def random_costs(graph, seed, dear=""):
     return CostTable(costs)
 
 
-def prove(name, data, inputs, *, compiler, sanitize, dear=""):
+def prove(name, data, inputs, *, compiler, sanitize, objects, dear=""):
     """Bundle of the fastest point under random costs, verified on `inputs`; returns the point and the proof."""
     graph = import_onnx(data, name=name)
     vectors = []
@@ -83,7 +83,12 @@ def prove(name, data, inputs, *, compiler, sanitize, dear=""):
         name, graph.constants, make_schedule(graph, point), prefix="net", vectors=vectors, provenance=provenance
     )
     proof = verify_bundle(
-        pack(emit(plan), "net"), compiler=compiler, extra_flags=("-march=native",), sanitize=sanitize, runs=1
+        pack(emit(plan), "net"),
+        compiler=compiler,
+        extra_flags=("-march=native",),
+        sanitize=sanitize,
+        runs=1,
+        cache=objects,
     )
     assert proof.argmax_ok
     assert proof.max_rel_err <= 1e-3
@@ -94,10 +99,11 @@ def prove(name, data, inputs, *, compiler, sanitize, dear=""):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "compiler", "sanitize"), CASES, ids=[case[0] for case in CASES])
-def test_a_bundle_of_any_selection_computes_the_trained_network(shared_models, name, compiler, sanitize):
+def test_a_bundle_of_any_selection_computes_the_trained_network(shared_models, objects, name, compiler, sanitize):
     cases = sorted((shared_models / "ref").glob(f"{name}.*.in.npy"))[:2]
     data = (shared_models / f"{name}.onnx").read_bytes()
-    point, proof = prove(name, data, [np.load(case) for case in cases], compiler=compiler, sanitize=sanitize)
+    inputs = [np.load(case) for case in cases]
+    point, proof = prove(name, data, inputs, compiler=compiler, sanitize=sanitize, objects=objects)
     sums = [layer for layer in point.layers if "residual=1" in layer.shape]
     assert (len(sums) > 1) == (name in RESIDUAL)
     known = json.loads((shared_models / "ref" / "expected.json").read_text())
@@ -109,10 +115,10 @@ def test_a_bundle_of_any_selection_computes_the_trained_network(shared_models, n
 
 @pytest.mark.huge
 @pytest.mark.parametrize("name", zoo.EXAMPLES)
-def test_a_bundle_of_any_selection_computes_the_example_network(name):
+def test_a_bundle_of_any_selection_computes_the_example_network(objects, name):
     """VGG-19 has 550 MB of weights, several times that as bundle and build."""
     image = np.random.default_rng(7).standard_normal((1, 3, 224, 224), np.float32)
-    prove(name, zoo.materialise(name), [image], compiler="gcc", sanitize=False)
+    prove(name, zoo.materialise(name), [image], compiler="gcc", sanitize=False, objects=objects)
 
 
 JOINED = {
@@ -125,11 +131,12 @@ JOINED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", JOINED)
-def test_a_bundle_whose_concats_copy_nothing_computes_the_network(shared_models, name):
+def test_a_bundle_whose_concats_copy_nothing_computes_the_network(shared_models, objects, name):
     build = JOINED[name]
     data = (shared_models / f"{name}.onnx").read_bytes() if build is None else build()
     inputs = list(nets.random_inputs(data, 3).values())
-    point, _ = prove(name, data, inputs, compiler="gcc", sanitize=build is not None, dear="concat_copy")
+    sanitize = build is not None
+    point, _ = prove(name, data, inputs, compiler="gcc", sanitize=sanitize, objects=objects, dear="concat_copy")
     joined = [layer for layer in point.layers if layer.family == "slices"]
     concats = [layer for layer in point.layers if layer.op == "concat"]
     assert len(joined) > len(concats) / 2 > 0
@@ -144,9 +151,9 @@ def test_a_bundle_whose_concats_copy_nothing_computes_the_network(shared_models,
     ],
     ids=["one", "two"],
 )
-def test_a_bundle_computes_residuals_in_one_call_and_in_two(shared_models, name, dear, calls):
+def test_a_bundle_computes_residuals_in_one_call_and_in_two(shared_models, objects, name, dear, calls):
     data = nets.residual() if name == "residual" else (shared_models / f"{name}.onnx").read_bytes()
     inputs = list(nets.random_inputs(data, 3).values())
-    point, _ = prove(name, data, inputs, compiler="gcc", sanitize=True, dear=dear)
+    point, _ = prove(name, data, inputs, compiler="gcc", sanitize=True, objects=objects, dear=dear)
     sums = [layer for layer in point.layers if "residual=1" in layer.shape]
     assert calls in {len(layer.call_ns) for layer in sums}
