@@ -148,7 +148,8 @@ class Plan:
             if chain is None:
                 found = max(found, *(call.workspace.size_bytes if call.workspace else 0 for call in calls))
             else:
-                first, end = span(_chain_workspace(tuple(calls)))
+                inner = _chain_workspace(tuple(calls))
+                first, end = span(inner) if inner else (0, 0)
                 found = max(found, end - first)
         return found
 
