@@ -243,7 +243,7 @@ def peak_gflops(device: Device, data: Path) -> float:
 
     The best of several, because disturbance only ever lowers it.
     """
-    binary = build_harness(device.toolchain, data / "harness", sanitize=False)
+    binary = build_harness(device.toolchain, data / "harness", sanitize=False, primitives=())
     with Harness(binary, cpus=device.cpus[:1]) as harness:
         return max(harness.measure_host().fma_gflops for _ in range(PEAK_TURNS))
 

@@ -69,6 +69,7 @@ def network(audit_module):
     return audit_module.Network("chain", data, [nets.random_inputs(data)])
 
 
+@pytest.mark.slow
 def test_every_point_is_judged_once_and_a_stopped_audit_goes_on(audit_module, make, network, tmp_path):
     new, builds = make
     cc = DEVICE.toolchain.cc
