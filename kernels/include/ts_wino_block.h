@@ -64,12 +64,13 @@ TS_ONCE void ts_wino_output(const struct ts_wino *g, int32_t tile, int32_t slot,
     }
 }
 
+#define TS_AHEAD_LEAST 2048 /* floats that memory takes about as long to deliver as to find */
+
 /* M of the first `tiles` tiles of V for a panel of nb blocks: register tiles of TS_MR tiles or fewer, as even as
  * possible. Plane by plane, so that a plane's weights come from the nearest cache for all but the first of them. The
- * first asks for the weights of the plane after it, or of `next` after the last: large layers have theirs in memory,
- * and one line per step is a stream that memory can follow. Wider panels would ask for more than that, and lose. */
-static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb, const float *weights,
-                             const float *next)
+ * first asks for those of the plane after it, or further on where planes are short: large layers have their weights in
+ * memory, and one line per step is a stream that memory can follow. Wider panels would ask for more, and lose. */
+static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb, const float *weights)
 {
     struct ts_tile_conv t;
     struct ts_tile_pixels px;
@@ -86,6 +87,7 @@ static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb,
         px.to[i] = (ptrdiff_t)i * nb * TS_BLOCK;
     for (int32_t plane = 0; plane < TS_PLANES; plane++) {
         const int32_t depth = ts_wino_depth(g, plane);
+        const ptrdiff_t elems = (ptrdiff_t)depth * nb * TS_BLOCK;
         float *to = g->m + plane * g->m_plane;
         for (int32_t i = 0; i < TS_MR; i++)
             px.at[i] = (ptrdiff_t)i * depth;
@@ -95,7 +97,7 @@ static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb,
         for (int32_t i = 0; i < runs; i++) {
             const int32_t mr = tiles / runs + (i < tiles % runs);
             px.count = mr;
-            t.ahead = i > 0 ? 0 : plane + 1 < TS_PLANES ? (ptrdiff_t)depth * nb * TS_BLOCK : next - weights;
+            t.ahead = i > 0 ? 0 : elems > TS_AHEAD_LEAST ? elems : TS_AHEAD_LEAST;
             switch (mr) {
 #define TS_RUN_OF(k)                                                                                                   \
     case k:                                                                                                            \
@@ -108,7 +110,7 @@ static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb,
             to += (ptrdiff_t)mr * nb * TS_BLOCK;
         }
         v += ts_wino_v_plane(g, depth);
-        weights += (ptrdiff_t)depth * nb * TS_BLOCK;
+        weights += elems;
     }
 }
 
@@ -116,16 +118,14 @@ static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb,
 static void ts_wino_tiles(const struct ts_wino *g, const float *weights, int32_t first, int32_t tiles)
 {
     const int32_t blocks = (g->outputs + TS_BLOCK - 1) / TS_BLOCK, panels = ts_panels(blocks, TS_NB);
-    const float *const first_weights = weights;
     for (int32_t slot = 0; slot < tiles; slot++)
         ts_wino_input(g, first + slot, slot);
     for (int32_t i = 0; i < panels; i++) {
         const int32_t nb = ts_panel_blocks(blocks, panels, i), m = ts_panel_start(blocks, panels, i) * TS_BLOCK;
-        const float *next = weights + ts_wino_depths(g) * nb * TS_BLOCK;
-        ts_wino_products(g, tiles, nb, weights, i + 1 < panels ? next : first_weights);
+        ts_wino_products(g, tiles, nb, weights);
         for (int32_t slot = 0; slot < tiles; slot++)
             ts_wino_output(g, first + slot, slot, m, nb);
-        weights = next;
+        weights += ts_wino_depths(g) * nb * TS_BLOCK;
     }
 }
 
