@@ -1,7 +1,6 @@
 """The program as a user or a build script runs it: exit codes, JSON shapes, kept work, real measurements."""
 
 import contextlib
-import fcntl
 import io
 import json
 import os
@@ -17,8 +16,8 @@ import numpy as np
 import pytest
 
 from app.cli.program import run
-from kernels.build import build_harness, host_toolchain
 from tests.api.tiny import tiny_network
+from tests.measuring import compiled_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,12 +26,8 @@ ROOT = Path(__file__).parents[2]
 def folder(tmp_path_factory, request):
     """A data folder for all tests of this module; the measuring program is built once for all sessions."""
     made = tmp_path_factory.mktemp("cli")
-    harness = Path(request.config.cache.mkdir("harness"))
     (made / "data").mkdir()
-    (made / "data" / "harness").symlink_to(harness)
-    with (harness / "lock").open("w") as lock:  # two test processes must not compile the same at the same time
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        build_harness(host_toolchain(), harness, sanitize=False)
+    (made / "data" / "harness").symlink_to(compiled_for(tiny_network(), request.config.cache))
     (made / "tiny.onnx").write_bytes(tiny_network())
     (made / "ref").mkdir()
     np.save(made / "ref" / "tiny.case.in.npy", np.ones((1, 3, 8, 8), np.float32))
