@@ -56,9 +56,8 @@ class Candidates:
         return self._names[node.name]
 
     def with_chains(self, time_ns: Callable[[CostKey], int]) -> Candidates:
-        """The same with the chains that no other chain of their site beats in time, workspace and weights."""
-        found = tuple(chain for site in self.sites for chain in best_chains(site, self.offers, time_ns))
-        return dataclasses.replace(self, chains=found)
+        """The same with the chains that no other chain of their nodes beats in time, workspace and weights."""
+        return dataclasses.replace(self, chains=tuple(best_chains(self.sites, self.offers, time_ns)))
 
     def cost_key(self, primitive: Primitive, shape: Shape) -> CostKey:
         """The key under which this graph looks up the cost of a primitive on a shape."""

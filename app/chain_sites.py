@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Sequence
 
+from app.chain_worth import Worth
 from app.chains import Site
 from app.graph.ir import VIEW, Graph, Node
-from app.strips import ROW_LOCAL_OPS, StripCall, StripMove, StripPlan, plan_strips, rows_needed
+from app.strips import ROW_LOCAL_OPS, WINDOWED_OPS, StripCall, StripMove, StripPlan, plan_strips, staging
 from kernels.spec import Layout, canonical
 
-HEIGHTS = (1, 2, 6, 12)
-"""Rows of a strip: the least memory there is, and what the tiles of Winograd F(2), F(4) and F(6) divide."""
+HEIGHTS = (1, 2, 6)
+"""Rows of a strip: the least memory there is, and what the tiles of Winograd F(2) and F(6) divide."""
 LONGEST = 5  # nodes of a chain, and besides the longest run of all
-WORTH_SHARE = 0.2
-"""A chain is offered where it saves memory that matters: at a step with this share of the largest step's tensors."""
 KEPT_SHARE = 0.5
 """Rolling buffers that hold more than this share of the tensors they replace are not worth their calls."""
 
@@ -24,17 +22,13 @@ def find_sites(graph: Graph, threads: int = 1, weights_from: str = "l3") -> tupl
     """Every chain worth offering, in execution order of its first node."""
     order = {node.output: number for number, node in enumerate(graph.nodes)}
     readers = _readers(graph)
-    live = _live_elems(graph)
-    worth = WORTH_SHARE * max(live, default=0)
     found: list[Site] = []
     for run in _runs(graph, readers):
-        lengths = {*range(2, LONGEST + 1), len(run)}
-        for length in sorted(n for n in lengths if 2 <= n <= len(run)):
+        lengths = {*range(1, LONGEST + 1), len(run)}
+        for length in sorted(n for n in lengths if n <= len(run)):
             for nodes in (run[i : i + length] for i in range(len(run) - length + 1)):
-                # The steps of all nodes but the last hold a tensor the chain does away with.
-                if max(live[order[node.output]] for node in nodes) >= worth:
-                    found += _sites_of(graph, nodes, order, readers, threads, weights_from)
-    return tuple(sorted(found, key=lambda site: order[site.nodes[0].output]))
+                found += _sites_of(graph, nodes, order, readers, threads, weights_from)
+    return tuple(Worth(graph, found).sites())
 
 
 def _runs(graph: Graph, readers: dict[str, list[Node]]) -> Iterator[tuple[Node, ...]]:
@@ -47,8 +41,7 @@ def _runs(graph: Graph, readers: dict[str, list[Node]]) -> Iterator[tuple[Node, 
         while (after := _only_reader(graph, run[-1], readers)) is not None:
             run.append(after)
             inside.add(after.name)
-        if len(run) > 1:
-            yield tuple(run)
+        yield tuple(run)
 
 
 def _row_local(node: Node) -> bool:
@@ -89,18 +82,25 @@ def _sites_of(
     if stays is None:
         return
     shapes = [node.shape for node in nodes if node.shape is not None]
-    whole_bytes = sum(Layout.HWC.bytes(*shape.output_dims) for shape in shapes[:-1])
+    inner_bytes = sum(Layout.HWC.bytes(*shape.output_dims) for shape in shapes[:-1])
+    out_bytes = Layout.HWC.bytes(*shapes[-1].output_dims)
+    in_bytes = Layout.HWC.bytes(*dims)
     seen: set[tuple[StripCall | StripMove, ...]] = set()
     for height in HEIGHTS:
         if height >= shapes[-1].oh:
             break
         plan = plan_strips(shapes, height)
-        if any(isinstance(step, StripMove) and step.row < step.rows for step in plan.steps):
-            continue  # rows would move onto themselves; higher strips do not
-        kept_bytes = sum(plan.buffer_bytes(i) for i in range(len(shapes) - 1))
-        if kept_bytes <= KEPT_SHARE * whole_bytes and plan.steps not in seen:
+        over = not stays and plan.may_overwrite_input
+        if not stays and not over and nodes[0].op in WINDOWED_OPS and out_bytes <= in_bytes:
+            staged = plan_strips([staging(shapes[0]), *shapes], height)
+            if _pays(staged, inner_bytes + out_bytes) and staged.may_overwrite_input:
+                rooms = (in_bytes,)
+                yield Site(tuple(nodes), staged, in_layout, stays, False, rooms, rooms, threads, weights_from)
+        if len(nodes) > 1 and _pays(plan, inner_bytes) and plan.steps not in seen:
             seen.add(plan.steps)
-            yield Site(tuple(nodes), plan, in_layout, stays, _reads_before_it_writes(plan), threads, weights_from)
+            same = plan.may_overwrite_input and shapes[-1].output_dims == dims
+            rooms, taken = (in_bytes,), (in_bytes,) if over else ()
+            yield Site(tuple(nodes), plan, in_layout, stays, same, rooms, taken, threads, weights_from)
 
 
 def _input_stays(
@@ -110,9 +110,8 @@ def _input_stays(
     source, last = nodes[0].inputs[0], nodes[-1]
     if any(order.get(name, -1) >= order[nodes[0].output] for name in last.inputs[1:]):
         return None  # the other operand is made while the chain runs
-    stays = graph.producer(source) is None or any(
-        order[reader.output] >= order[last.output] for reader in readers[source]
-    )
+    later = any(order[reader.output] > order[last.output] for reader in readers[source])
+    stays = later or graph.producer(source) is None or source in last.inputs[1:]
     # Read again while the chain runs, and by nobody afterwards: its end would not be the model's.
     return None if not stays and len(readers[source]) > 1 else stays
 
@@ -124,7 +123,9 @@ def sites_in_order(sites: Sequence[Site], graph: Graph) -> tuple[Site, ...]:
     found = []
     for site in sites:
         stays = _input_stays(graph, site.nodes, order, readers)
-        if stays is not None:
+        if stays:
+            site = dataclasses.replace(site, input_stays=True, rooms=site.rooms[:1], takes_over=())
+        if stays is not None and (site.takes_over or not site.staged):
             found.append(dataclasses.replace(site, input_stays=stays))
     return tuple(found)
 
@@ -137,29 +138,6 @@ def _readers(graph: Graph) -> dict[str, list[Node]]:
     return found
 
 
-def _reads_before_it_writes(plan: StripPlan) -> bool:
-    """Whether rows of the input are no longer needed when the same rows of the output are written."""
-    first, last = plan.shapes[0], plan.shapes[-1]
-    done = 0
-    for call in plan.calls:
-        if call.layer == 0:
-            done = call.end
-        elif (
-            call.layer == len(plan.shapes) - 1 and done < first.oh and rows_needed(first, done, first.oh)[0] < call.end
-        ):
-            return False
-    return last.output_dims == first.input_dims(0)
-
-
-def _live_elems(graph: Graph) -> list[int]:
-    """Elements of the tensors that are live while each node runs, graph inputs and outputs left out."""
-    last_read = {name: len(graph.nodes) for name in graph.outputs}
-    for number, node in enumerate(graph.nodes):
-        for name in node.inputs:
-            last_read[name] = max(last_read.get(name, 0), number)
-    change = [0] * (len(graph.nodes) + 2)
-    for number, node in enumerate(graph.nodes):
-        if node.op != VIEW and node.output not in graph.outputs:
-            change[number] += graph.tensors[node.output].elems
-            change[last_read.get(node.output, number) + 1] -= graph.tensors[node.output].elems
-    return list(itertools.accumulate(change))[: len(graph.nodes)]
+def _pays(plan: StripPlan, replaced_bytes: int) -> bool:
+    """Whether the rolling buffers are small beside what they replace."""
+    return sum(plan.buffer_bytes(i) for i in range(len(plan.shapes) - 1)) <= KEPT_SHARE * replaced_bytes

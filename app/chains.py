@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 from app.costs import CostKey
 from app.graph.ir import Node
+from app.rooms import in_room
 from app.strips import StripCall, StripMove, StripPlan
 from kernels import registry
 from kernels.spec import Layout, Primitive, Shape, canonical
@@ -38,9 +39,11 @@ class Site:
 
     `in_layout` is what its first node reads. `input_stays`: the chain's input is read by the last node (a residual) or
     later, or is a graph input, so nobody has to keep it alive for the chain. `overwrites`: the output may be written
-    over the residual even when that is the chain's input, because rows are read before they are overwritten. Up to
-    `threads` threads share each call. `weights_from` is where the network's weights come from: so do those of the first
-    call of each layer.
+    over the residual even when that is the chain's input, because rows are read before they are overwritten.
+    `rooms` are the bytes of the memories its input may lie in: its own first, then larger ones (app.rooms).
+    `takes_over`: those the output may be written into, over the input, for the same reason. The plan may begin with a
+    layer of its own, the copy of the input's rows (app.strips.staging). Up to `threads` threads share each call.
+    `weights_from` is where the network's weights come from: so do those of the first call of each layer.
     """
 
     nodes: tuple[Node, ...]
@@ -48,41 +51,73 @@ class Site:
     in_layout: Layout
     input_stays: bool
     overwrites: bool
+    rooms: tuple[int, ...]
+    takes_over: tuple[int, ...]
     threads: int
     weights_from: str
 
     @property
     def name(self) -> str:
-        """First and last node and the height; unique within a graph."""
-        return f"{self.nodes[0].name}..{self.nodes[-1].name}/{self.plan.height}"
+        """First and last node and the height, and whether the input is staged; unique within a graph."""
+        staged = " staged" if self.staged else ""
+        return f"{self.nodes[0].name}..{self.nodes[-1].name}/{self.plan.height}{staged}"
 
-    def token(self, layer: int) -> str:
-        """The layout name that ties node `layer` to the next one: both run in a chain of this site or neither does."""
-        return f"{TOKEN}{layer} {self.name}"
+    @property
+    def staged(self) -> int:
+        """Layers of the plan before those of the nodes: 1 when the input's rows are copied first."""
+        return len(self.plan.shapes) - len(self.nodes)
+
+    def node_of(self, layer: int) -> Node:
+        """The node a layer of the plan belongs to; staging belongs to the first one."""
+        return self.nodes[max(0, layer - self.staged)]
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the input."""
+        return Layout.HWC.bytes(*self.plan.shapes[0].input_dims(0))
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes of the output."""
+        return Layout.HWC.bytes(*self.plan.shapes[-1].output_dims)
+
+    def token(self, layer: int, room_bytes: int) -> str:
+        """The layout name that ties node `layer` to the next one: both run in a chain of this site or neither does.
+
+        And with the same idea of where the input lies.
+        """
+        token = f"{TOKEN}{layer} {self.name}"
+        return token if room_bytes == self.rooms[0] else in_room(token, room_bytes)
+
+    def over_input(self, room_bytes: int) -> str:
+        """The layout of an output that takes over the input's memory."""
+        layout = canonical(Layout.HWC, *self.plan.shapes[-1].output_dims)
+        return layout if fills(self.output_bytes, room_bytes) else in_room(layout, room_bytes)
 
     @cached_property
     def buffer_offsets(self) -> tuple[int, ...]:
         """Byte offsets of the rolling buffers in the workspace, and where the calls' scratch begins."""
-        sizes = [_aligned(self.plan.buffer_bytes(i)) for i in range(len(self.nodes) - 1)]
+        sizes = [_aligned(self.plan.buffer_bytes(i)) for i in range(len(self.plan.shapes) - 1)]
         return tuple(itertools.accumulate(sizes, initial=0))
 
     def workspace_bytes(self, scratch_bytes: int) -> int:
         """Bytes of the rolling buffers and of the scratch behind them."""
         if scratch_bytes:
             return self.buffer_offsets[-1] + scratch_bytes
-        last = len(self.nodes) - 2
+        last = len(self.plan.shapes) - 2
         return self.buffer_offsets[last] + self.plan.buffer_bytes(last)
 
     @cached_property
     def call_shapes(self) -> tuple[Mapping[Shape, int], ...]:
-        """The geometries of each layer's calls, in order of first use, pitches included; and how many calls have it."""
+        """The geometries of each node's calls, in order of first use, pitches included; and how many calls have it."""
         found: list[Counter[Shape]] = [Counter() for _ in self.nodes]
         for call in self.plan.calls:
-            found[call.layer][self.call_shape(call)] += 1
+            if call.layer >= self.staged:
+                found[call.layer - self.staged][self.call_shape(call)] += 1
         return tuple(found)
 
     def layer_keys(self, layer: int, primitive: Primitive) -> Iterator[tuple[CostKey, int]]:
-        """The costs of a layer's calls, and how often each is paid.
+        """The costs of the calls of node `layer`, and how often each is paid.
 
         Only the first call meets weights where the network keeps them; strips read them again and again, so the others
         find them in a cache.
@@ -95,13 +130,20 @@ class Site:
                 yield cost_key(primitive, shape, "l3"), count
 
     @cached_property
-    def move_shapes(self) -> tuple[Mapping[Shape, int], ...]:
-        """The same for the copies that move rows of each layer's buffer."""
+    def copy_shapes(self) -> tuple[Mapping[Shape, int], ...]:
+        """The same for the copies: of rows of each node's buffer, and for the first node of the rows it reads."""
         found: list[Counter[Shape]] = [Counter() for _ in self.nodes]
         for step in self.plan.steps:
-            if isinstance(step, StripMove):
-                found[step.layer][move_shape(self.plan.shapes[step.layer], step)] += 1
+            if (shape := self.copy_shape(step)) is not None:
+                found[max(0, step.layer - self.staged)][shape] += 1
         return tuple(found)
+
+    def copy_shape(self, step: StripCall | StripMove) -> Shape | None:
+        """The geometry of the copy that a step is; None for a call of a node's routine."""
+        if isinstance(step, StripMove):
+            layer = self.plan.shapes[step.layer]
+            return Shape("slice", layer.m, step.rows, layer.ow, layer.m, step.rows, layer.ow)
+        return step.shape if step.layer < self.staged else None
 
     def call_shape(self, call: StripCall) -> Shape:
         """The geometry a call is made with: rows of a chw input are part of larger planes."""
@@ -124,22 +166,22 @@ class Chain:
         return f"{self.site.name} " + "+".join(primitive.name for primitive in self.primitives)
 
     def keys(self, layer: int) -> Iterator[tuple[CostKey, int]]:
-        """The costs of a layer's calls and moves, and how often each is paid."""
+        """The costs of the calls and copies of node `layer`, and how often each is paid."""
         yield from self.site.layer_keys(layer, self.primitives[layer])
-        for shape, count in self.site.move_shapes[layer].items():
+        for shape, count in self.site.copy_shapes[layer].items():
             yield cost_key(mover(), shape, "l3"), count
 
     def step_keys(self, layer: int) -> Iterator[CostKey]:
-        """The costs of a layer's calls and moves one by one, in the order of the plan."""
+        """The costs of the calls and copies of node `layer` one by one, in the order of the plan."""
         weights_from = self.site.weights_from
         for step in self.site.plan.steps:
-            if step.layer != layer:
+            if max(0, step.layer - self.site.staged) != layer:
                 continue
-            if isinstance(step, StripCall):
+            if (shape := self.site.copy_shape(step)) is not None:
+                yield cost_key(mover(), shape, "l3")
+            elif isinstance(step, StripCall):
                 yield cost_key(self.primitives[layer], self.site.call_shape(step), weights_from)
                 weights_from = "l3"
-            else:
-                yield cost_key(mover(), move_shape(self.site.plan.shapes[layer], step), "l3")
 
     @property
     def workspace_bytes(self) -> int:
@@ -169,7 +211,7 @@ def _scratch_bytes(primitive: Primitive, shapes: Iterable[Shape]) -> int:
 
 
 def layer_primitives(site: Site, layer: int) -> tuple[Primitive, ...]:
-    """Primitives that can make every call of a layer of the chain."""
+    """Primitives that can make every call of node `layer` of the chain."""
     want = site.in_layout if layer == 0 else Layout.HWC
     return _computing(tuple(site.call_shapes[layer]), want, site.threads)
 
@@ -209,13 +251,8 @@ def cost_key(primitive: Primitive, shape: Shape, weights_from: str) -> CostKey:
 
 @cache
 def mover() -> Primitive:
-    """The primitive that moves rows to the front of a rolling buffer: a copy, of rows that do not overlap."""
+    """The primitive that moves rows inside a rolling buffer, or into it: a copy, of rows that do not overlap."""
     return registry.get("slice_copy_hwc_hwc_f32")
-
-
-def move_shape(layer: Shape, step: StripMove) -> Shape:
-    """The copy that makes a move of rows of a layer's output."""
-    return Shape("slice", layer.m, step.rows, layer.ow, layer.m, step.rows, layer.ow)
 
 
 Offers = Callable[[Node], Collection[str]]
@@ -230,12 +267,30 @@ def cost_keys(sites: Iterable[Site], offers: Offers) -> list[CostKey]:
             for primitive in layer_primitives(site, layer):
                 if primitive.name in offers(node):
                     keys.update((key, None) for key, _ in site.layer_keys(layer, primitive))
-            keys.update((cost_key(mover(), shape, "l3"), None) for shape in site.move_shapes[layer])
+            keys.update((cost_key(mover(), shape, "l3"), None) for shape in site.copy_shapes[layer])
     return list(keys)
 
 
-def best_chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -> list[Chain]:
-    """The choices of primitives that no other one beats in time, workspace and weights.
+def best_chains(sites: Iterable[Site], offers: Offers, time_ns: Callable[[CostKey], int]) -> list[Chain]:
+    """Strips and primitives that no others of the same nodes beat in time, workspace and weights.
+
+    Where strips may lie over the input and others may not, they do not compete.
+    """
+    groups: dict[Hashable, dict[Chain, Figures]] = {}
+    for site in sites:
+        same = (*(node.name for node in site.nodes), site.overwrites, site.takes_over)
+        groups.setdefault(same, {}).update(_chains(site, offers, time_ns))
+    return [
+        chain for group in groups.values() for chain, figures in group.items() if not _beaten(figures, group.values())
+    ]
+
+
+Figures = tuple[int, int, int]
+"""Of a chain: ns, bytes of workspace, bytes of weights."""
+
+
+def _chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -> dict[Chain, Figures]:
+    """The choices of primitives that may be unbeaten, and what they cost.
 
     A layer's choice costs its own time and weights, and the scratch is that of the neediest call: for every bound of
     the scratch the fastest primitive of each layer within it is best, and so is the fastest of those with the
@@ -257,8 +312,13 @@ def best_chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -
             ]
         )
     if not all(layers):
-        return []
-    found: dict[tuple[Primitive, ...], tuple[int, int, int]] = {}
+        return {}
+    copies_ns = sum(
+        count * time_ns(cost_key(mover(), shape, "l3"))
+        for shapes in site.copy_shapes
+        for shape, count in shapes.items()
+    )
+    found: dict[tuple[Primitive, ...], Figures] = {}
     for bound in sorted({scratch for layer in layers for _, scratch, _, _ in layer}):
         fitting = [[use for use in layer if use[1] <= bound] for layer in layers]
         if not all(fitting):
@@ -266,17 +326,20 @@ def best_chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -
         for light in (False, True):
             picks = [min(layer, key=lambda use: (use[2] if light else 0, use[0], use[1])) for layer in fitting]
             found[tuple(primitive for *_, primitive in picks)] = (
-                sum(ns for ns, *_ in picks),
-                max(scratch for _, scratch, *_ in picks),
+                copies_ns + sum(ns for ns, *_ in picks),
+                site.workspace_bytes(max(scratch for _, scratch, *_ in picks)),
                 sum(weights for *_, weights, _ in picks),
             )
-    return [
-        Chain(site, primitives)
-        for primitives, figures in found.items()
-        if not any(
-            other != figures and all(a <= b for a, b in zip(other, figures, strict=True)) for other in found.values()
-        )
-    ]
+    return {Chain(site, primitives): figures for primitives, figures in found.items()}
+
+
+def _beaten(figures: Figures, others: Iterable[Figures]) -> bool:
+    return any(other != figures and all(a <= b for a, b in zip(other, figures, strict=True)) for other in others)
+
+
+def fills(size_bytes: int, room_bytes: int) -> bool:
+    """Whether a tensor takes as much of the arena as the room has, so that the room is nothing but its own memory."""
+    return _aligned(size_bytes) == _aligned(room_bytes)
 
 
 def _aligned(size_bytes: int) -> int:

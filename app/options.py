@@ -66,11 +66,10 @@ class NodeOption:
     @property
     def key(self) -> str:
         """The name this option has among those of its node, the same in every sweep."""
-        if self.site is not None:
-            return f"{self.name} in {self.site.name}" + ("" if self.in_place is None else f" over {self.in_place}")
         layouts = " ".join(name for name in (*self.in_layouts, self.out_layout) if "@" in name)
         place = "" if self.in_place is None else f" over {self.in_place}"
-        return self.name + place + (layouts and f" {layouts}")
+        site = "" if self.site is None else f" in {self.site.name}"
+        return self.name + site + place + (layouts and f" {layouts}")
 
     @property
     def family(self) -> str:

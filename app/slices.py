@@ -15,6 +15,7 @@ from functools import cached_property
 from app.graph.ir import Node
 from app.links import Link
 from app.options import NodeOption, apart
+from app.rooms import ROOM
 from kernels.spec import F32_BYTES, Layout, Shape, canonical
 
 
@@ -57,8 +58,9 @@ def slice_name(layout: Layout, buffer: str) -> str:
 
 
 def buffer_of(layout: str) -> str:
-    """The buffer a layout's name speaks of; "" when the tensor has memory of its own."""
-    return layout.partition("@")[2]
+    """The buffer a layout's name speaks of; "" when the tensor has memory of its own, be it larger than it needs."""
+    name = layout.partition("@")[2]
+    return "" if name.startswith(ROOM.removeprefix("@")) else name
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,11 +46,17 @@ class StripCall:
 
 @dataclass(frozen=True)
 class StripMove:
-    """Rows [row, row + rows) of layer `layer`'s buffer move to its front: the next strip needs them again."""
+    """Rows [row, row + rows) of layer `layer`'s buffer move to row `to`: the next strip needs them again.
+
+    They are rows [first, first + rows) of its output. `to` is 0, or where the move before it ended when rows would
+    otherwise move onto themselves.
+    """
 
     layer: int
     row: int
     rows: int
+    to: int
+    first: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,25 @@ class StripPlan:
     def calls(self) -> tuple[StripCall, ...]:
         """The calls without the moves."""
         return tuple(step for step in self.steps if isinstance(step, StripCall))
+
+    @property
+    def may_overwrite_input(self) -> bool:
+        """Whether the output may be written over the input, both from the same byte on.
+
+        Byte for byte: what a call of the last layer writes ends before the first row that this call or a later one
+        still reads of the input.
+        """
+        first, last = self.shapes[0], len(self.shapes) - 1
+        out = self.shapes[last]
+        if math.prod(out.output_dims) > math.prod(first.input_dims(0)):
+            return False
+        unread = first.h  # from the end backwards: the first row that is still to be read
+        for call in reversed(self.calls):
+            if call.layer == 0:
+                unread = min(unread, call.input_row)
+            if call.layer == last and unread < first.h and call.end * out.m * out.ow > unread * first.c * first.w:
+                return False
+        return True
 
     def buffer_bytes(self, layer: int) -> int:
         """Bytes of the rolling buffer behind `layer`, in hwc."""
@@ -87,6 +113,12 @@ def rows_needed(shape: Shape, first: int, end: int) -> tuple[int, int]:
     top, bottom = _span(shape, first, end)
     start = min(max(0, top), shape.h)
     return start, max(start, min(shape.h, bottom))
+
+
+def staging(shape: Shape) -> Shape:
+    """A layer that copies the rows a layer of `shape` reads: the rows in its rolling buffer may be overwritten."""
+    dims = shape.input_dims(0)
+    return Shape("slice", *dims, *dims)
 
 
 def plan_strips(shapes: Sequence[Shape], height: int) -> StripPlan:
@@ -113,8 +145,10 @@ def plan_strips(shapes: Sequence[Shape], height: int) -> StripPlan:
             if goal[i + 1] > done[i + 1]:
                 keep = min(rows_needed(shapes[i + 1], done[i + 1], goal[i + 1])[0], done[i])
                 if keep > kept[i]:
-                    if done[i] > keep:
-                        steps.append(StripMove(i, keep - kept[i], done[i] - keep))
+                    ahead = keep - kept[i]
+                    for row in range(keep, done[i], ahead):
+                        rows = min(ahead, done[i] - row)
+                        steps.append(StripMove(i, row - kept[i], rows, to=row - keep, first=row))
                     kept[i] = keep
             capacity[i] = max(capacity[i], goal[i] - kept[i])
         for i, shape in enumerate(shapes):

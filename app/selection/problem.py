@@ -14,6 +14,7 @@ from app.costs import CostKey, CostTable, MissingCost
 from app.graph.ir import Node
 from app.links import Link
 from app.options import NodeOption, plain
+from app.rooms import room_bytes_of
 from app.slices import buffer_of
 from kernels.spec import Layout, canonical
 from solver import problem as sp
@@ -109,10 +110,11 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
         in_strips = strips.get(node.name, ())
         for o in in_strips:
             if o.out_layout.startswith(TOKEN):
-                out_bytes[o.out_layout] = _held_bytes(candidates, o)
+                out_bytes[o.out_layout] = _held_bytes(o)
             elif o.out_layout not in out_bytes:
-                is_served = (node.output, o.out_layout) in served
-                out_bytes[o.out_layout] = 0 if is_served else candidates.out_bytes(node, o.out_layout)
+                is_served = (node.output, plain(o.out_layout)) in served
+                needs_bytes = room_bytes_of(o.out_layout) or candidates.out_bytes(node, o.out_layout)
+                out_bytes[o.out_layout] = 0 if is_served else needs_bytes
         usable = tuple(
             o for o in (*candidates.options[node.name], *in_strips) if o.in_place is None or out_bytes[o.out_layout] > 0
         )
@@ -168,29 +170,33 @@ def _strip_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
     """The options of nodes inside chains. The tokens between them let a chain run as a whole or not at all."""
     found: dict[str, list[NodeOption]] = {}
     for site in dict.fromkeys(chain.site for chain in candidates.chains):
-        reads = f"{WHOLE}{site.in_layout}"
-        for layer, node in enumerate(site.nodes[:-1]):
-            # Until the last node runs, the chain holds on to its input, unless somebody else does.
-            held = None if site.input_stays else 0
-            found.setdefault(node.name, []).append(NodeOption((), (reads,), site.token(layer), held, site))
-            reads = site.token(layer)
+        for room_bytes in site.rooms:
+            reads = f"{WHOLE}{site.in_layout}"
+            for layer, node in enumerate(site.nodes[:-1]):
+                # Until the last node runs, the chain holds on to its input, unless somebody else does.
+                held, token = None if site.input_stays else 0, site.token(layer, room_bytes)
+                found.setdefault(node.name, []).append(NodeOption((), (reads,), token, held, site))
+                reads = token
     for chain in candidates.chains:
         site, last = chain.site, chain.site.nodes[-1]
         assert last.shape is not None
         layouts = [canonical(Layout.HWC, *last.shape.input_dims(port)) for port in range(1, last.shape.n_in)]
         out = canonical(Layout.HWC, *last.shape.output_dims)
-        for place in (None, 1) if last.shape.residual and _may_overwrite(chain) else (None,):
-            found.setdefault(last.name, []).append(
-                NodeOption((), (site.token(len(site.nodes) - 2), *layouts), out, place, site, chain)
+        over = [1] if last.shape.residual and _may_overwrite(chain) else []
+        for room_bytes in site.rooms:
+            reads = site.token(len(site.nodes) - 2, room_bytes) if len(site.nodes) > 1 else site.in_layout
+            places: list[tuple[int | None, str]] = [(place, out) for place in (None, *over) if not site.staged]
+            places += [(0, site.over_input(room_bytes))] if room_bytes in site.takes_over else []
+            found.setdefault(last.name, []).extend(
+                NodeOption((), (reads, *layouts), written, place, site, chain) for place, written in places
             )
     return {name: tuple(options) for name, options in found.items()}
 
 
-def _held_bytes(candidates: Candidates, option: NodeOption) -> int:
+def _held_bytes(option: NodeOption) -> int:
     """Bytes a token stands for: the chain's input, which stays where it is until the chain has run."""
     assert option.site is not None
-    source = candidates.graph.tensors[option.site.nodes[0].inputs[0]]
-    return 0 if option.in_place is None else Layout.HWC.bytes(*source.chw)
+    return 0 if option.in_place is None else room_bytes_of(option.out_layout) or option.site.input_bytes
 
 
 def _may_overwrite(chain: Chain) -> bool:
@@ -259,4 +265,4 @@ def fastest_per_node(built: Built) -> sp.Selection:
 
 
 def _is_shared(layout: str) -> bool:
-    return bool(buffer_of(layout)) or layout.startswith((TOKEN, WHOLE))
+    return bool(buffer_of(layout) or room_bytes_of(layout)) or layout.startswith((TOKEN, WHOLE))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
-from app.chains import Chain, layer_primitives, move_shape, mover
+from app.chains import Chain, layer_primitives, mover
 from app.errors import UserError
 from app.graph.ir import Graph, Node
 from app.links import ConversionStep
@@ -15,6 +15,7 @@ from app.options import RESULT, NodeOption, plain
 from app.order import in_order
 from app.points import Point
 from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule, Strip
+from app.selection.overwriting import overwritten
 from app.selection.problem import Built, build_problem, selection_of
 from app.slices import Slice, buffer_of
 from app.strips import StripMove
@@ -24,7 +25,8 @@ from solver import problem as sp
 Place = tuple[str, str, int | None]  # kind, node, port of app.points.PlacedBuffer
 
 KEPT = "kept for the next strip"
-"""What a call does with the rows it moves to the front of a rolling buffer."""
+STAGED = "of its input copied, to be overwritten"
+"""What a call does with the rows it moves inside a rolling buffer, and into the first one."""
 
 
 @dataclass
@@ -120,7 +122,7 @@ class _Writer:
 
     def run_chain(self, chain: Chain, operands: list[Operand], output: Operand) -> None:
         """The calls of a chain whose whole input, and residual if any, are `operands`."""
-        site, last = chain.site, len(chain.primitives) - 1
+        site, last = chain.site, len(chain.site.plan.shapes) - 1
         base = self.arena(("workspace", site.nodes[-1].name, None), chain.workspace_bytes)
 
         def inside(whole: Operand, skip_bytes: int, size_bytes: int) -> Operand:
@@ -132,17 +134,18 @@ class _Writer:
         def buffer(layer: int) -> Operand:
             return inside(base, site.buffer_offsets[layer], site.plan.buffer_bytes(layer))
 
-        times = [iter(self.times[node.name].call_ns) for node in site.nodes]
-        number, done = 0, [0] * len(site.nodes)  # the strip, and the rows each node has computed
+        times = {node.name: iter(self.times[node.name].call_ns) for node in site.nodes}
+        number = 0  # the strip
         for step in site.plan.steps:
-            node, whole_shape = site.nodes[step.layer], site.plan.shapes[step.layer]
+            node, whole_shape = site.node_of(step.layer), site.plan.shapes[step.layer]
             row_bytes = F32_BYTES * whole_shape.m * whole_shape.ow
             if isinstance(step, StripMove):
-                shape = move_shape(whole_shape, step)
+                shape = site.copy_shape(step)
+                assert shape is not None
                 kept = buffer(step.layer)
                 size_elems = step.rows * row_bytes // F32_BYTES
-                end = done[step.layer]
-                strip = Strip(site.name, number, node.name, whole_shape, end - step.rows, end, KEPT)
+                end = step.first + step.rows
+                strip = Strip(site.name, number, node.name, whole_shape, step.first, end, KEPT)
                 self.calls.append(
                     Call(
                         label=strip.label,
@@ -150,19 +153,20 @@ class _Writer:
                         shape=shape,
                         attrs=Attrs(),
                         inputs=(rows(kept, step.row, row_bytes, size_elems),),
-                        output=rows(kept, 0, row_bytes, size_elems),
+                        output=rows(kept, step.to, row_bytes, size_elems),
                         workspace=None,
                         weights=None,
                         bias=None,
-                        predicted_ns=next(times[step.layer]),
+                        predicted_ns=next(times[node.name]),
                         strip=strip,
                     )
                 )
                 continue
-            strip = Strip(site.name, number, node.name, whole_shape, step.first, step.end)
-            done[step.layer] = step.end
+            staged = step.layer < site.staged
+            strip = Strip(site.name, number, node.name, whole_shape, step.first, step.end, STAGED if staged else "")
             number += step.layer == last
-            primitive, shape = chain.primitives[step.layer], site.call_shape(step)
+            primitive = mover() if staged else chain.primitives[step.layer - site.staged]
+            shape = site.call_shape(step)
             # A row of chw is one of each plane; the others follow at the pitch of the whole image.
             channels = 1 if step.layer == 0 and site.in_layout is Layout.CHW else shape.c
             inputs = [
@@ -181,7 +185,7 @@ class _Writer:
                     label=strip.label,
                     primitive=primitive.name,
                     shape=shape,
-                    attrs=node.attrs,
+                    attrs=Attrs() if staged else node.attrs,
                     inputs=tuple(inputs),
                     output=rows(
                         output if step.layer == last else buffer(step.layer),
@@ -190,9 +194,9 @@ class _Writer:
                         primitive.output_elems(shape),
                     ),
                     workspace=inside(base, site.buffer_offsets[-1], scratch_bytes) if scratch_bytes else None,
-                    weights=node.weights,
-                    bias=node.bias,
-                    predicted_ns=next(times[step.layer]),
+                    weights=None if staged else node.weights,
+                    bias=None if staged else node.bias,
+                    predicted_ns=next(times[node.name]),
                     strip=strip,
                 )
             )
@@ -205,9 +209,9 @@ class _Writer:
             return Operand(whole.region, whole.index, whole.offset_bytes + place.offset_bytes, place.size_bytes)
         if option.joins:
             return self.wholes[buffer_of(option.in_layouts[0])]
-        if option.in_place is not None:
-            return operands[option.in_place]
         size_bytes = plain(option.out_layout).bytes(*self.graph.tensors[node.output].chw)
+        if option.in_place is not None:
+            return dataclasses.replace(operands[option.in_place], size_bytes=size_bytes)
         if self.built.problem.nodes[v].out_bytes[option.out_layout] == 0:
             return Operand(Region.OUTPUT, self.served_output(v, option.out_layout), 0, size_bytes)
         return self.arena(("output", node.name, None), size_bytes)
@@ -257,7 +261,8 @@ class _Writer:
 def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
     """The calls of `point` on `graph`, shared by up to `threads` threads: as many as its costs were measured with.
 
-    Raises UserError `point-stale` when the registry no longer offers a primitive the point uses.
+    Raises UserError `point-stale` when the registry no longer offers a primitive the point uses, ValueError when a
+    chain would overwrite rows that are still to be read.
     """
     try:
         # A point lists its layers in the order they run, which need not be the file's.
@@ -273,6 +278,8 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
         ) from None
     writer = _Writer(graph, point, built, selection)
     writer.write()
+    if fault := overwritten(writer.calls):
+        raise ValueError(f"point {point.id}: {fault}")
     return Schedule(
         inputs=tuple(Port(name, graph.tensors[name].dims) for name in graph.inputs),
         outputs=tuple(Port(name, graph.tensors[name].dims) for name in graph.outputs),

@@ -149,7 +149,7 @@ class WarmModel:
             if all(narrowed.offers(node) == self.candidates.offers(node) for node in site.nodes):
                 chains += known.get(site.name, [])  # nothing changed for this site
             else:
-                chains += best_chains(site, narrowed.offers, time_from(self.times))
+                chains += best_chains([site], narrowed.offers, time_from(self.times))
         return dataclasses.replace(narrowed, chains=tuple(chains))
 
     def _closed(self, limits: Limits, narrowed: Candidates) -> Iterator[tuple[int, int]]:

@@ -50,7 +50,7 @@ def test_every_call_is_computable_and_moves_do_not_overlap(sites):
             assert chains.layer_primitives(site, layer), site.name
         for step in site.plan.steps:
             if isinstance(step, StripMove):
-                assert step.row >= step.rows
+                assert step.row >= step.to + step.rows
 
 
 def test_chains_are_the_undominated_ones_of_all_combinations(sites):
@@ -66,7 +66,7 @@ def test_chains_are_the_undominated_ones_of_all_combinations(sites):
             assert time_ns == sum(count * costs[key] for layer in range(2) for key, count in chain.keys(layer))
             figures.add((time_ns, chain.workspace_bytes))
         front = {f for f in figures if not any(g != f and g[0] <= f[0] and g[1] <= f[1] for g in figures)}
-        found = chains.best_chains(site, everything, costs.__getitem__)
+        found = chains.best_chains([site], everything, costs.__getitem__)
         offered = {
             (sum(costs[key] for layer in range(2) for key in chain.step_keys(layer)), chain.workspace_bytes)
             for chain in found
@@ -76,14 +76,14 @@ def test_chains_are_the_undominated_ones_of_all_combinations(sites):
 
 def test_a_missing_cost_is_an_error(sites):
     with pytest.raises(KeyError):
-        chains.best_chains(sites[0], everything, {}.__getitem__)
+        chains.best_chains(sites[:1], everything, {}.__getitem__)
 
 
 def test_primitives_a_node_may_not_run_are_in_no_chain(sites):
     costs = costs_of(sites[:3])
     for site in sites[:3]:
         banned = chains.layer_primitives(site, 0)[0].name
-        left = chains.best_chains(site, lambda node, banned=banned: everything(node) - {banned}, costs.__getitem__)
+        left = chains.best_chains([site], lambda node, banned=banned: everything(node) - {banned}, costs.__getitem__)
         assert all(chain.primitives[0].name != banned for chain in left)
 
 
