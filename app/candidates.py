@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from app.chain_sites import find_sites
-from app.chains import TOKEN, WHOLE, Chain, Site, best_chains
+from app.chains import TOKEN, WHOLE, Chain, Site, best_chains, cost_key
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostKey
 from app.errors import Item, UserError
@@ -19,7 +19,6 @@ from app.graph.ir import VIEW, Graph, Node
 from app.links import ConversionStep, Link, links_of
 from app.options import NodeOption, offered, plain
 from app.slices import Slice, Slicing, buffer_of
-from kernels import registry
 from kernels.spec import F32_BYTES, Layout, Primitive, Shape, weight_elems
 
 LAST_LEVEL_BYTES = 16 * 2**20
@@ -61,7 +60,7 @@ class Candidates:
 
     def cost_key(self, primitive: Primitive, shape: Shape) -> CostKey:
         """The key under which this graph looks up the cost of a primitive on a shape."""
-        return CostKey(primitive.name, shape.key(), registry.source_hash(primitive.name), self.weights_from)
+        return cost_key(primitive, shape, self.weights_from)
 
     def costs_of(self, option: NodeOption) -> Iterator[tuple[CostKey, int]]:
         """The costs an option is made of, and how often each is paid."""

@@ -185,7 +185,7 @@ def measure(name: str, axis: MemoryAxis, most_points: int) -> str:
 
 def main() -> None:
     """Print a row per instance and axis."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("instances", nargs="*", default=list(INSTANCES), help=f"of {', '.join(INSTANCES)}")
     parser.add_argument("--memory", nargs="*", default=["arena", "workspace"], choices=["arena", "workspace"])
     parser.add_argument("--max-points", type=int, default=MOST_POINTS)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from solver.dp import DynamicProgram
+from solver.dp import SecondOpinion
 from solver.front import Contradiction, FrontPoint
 from solver.pareto import ParetoProgram
-from solver.problem import Cut, MemoryAxis, Problem
+from solver.problem import Cut, MemoryAxis
 from solver.tables import TooWide
 
 
 def certify(
-    problem: Problem,
-    axis: MemoryAxis,
+    opinion: SecondOpinion,
     max_weights_bytes: int | None,
     points: Sequence[FrontPoint],
     cuts: Sequence[Cut],
@@ -24,6 +23,7 @@ def certify(
 
     `cuts` are the selections that cannot be laid out within the budget at which they came up.
     """
+    problem, axis = opinion.problem, opinion.axis
     steps: list[tuple[int | None, FrontPoint | None]] = []
     budget: int | None = None
     for point in reversed(points):
@@ -35,7 +35,7 @@ def certify(
         return "the layouts interact too widely for a label search"
     try:
         if max_weights_bytes is None:
-            program = DynamicProgram(problem, axis)
+            program = opinion.program
             for within, claim in steps:
                 compare(within, claim, program.fastest_ns(within, cuts))
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -186,6 +187,37 @@ class DynamicProgram:
             options.append(table.options[way])
             need = max(need, int(needs[way]))
         return Solved(total, need, Selection(tuple(options)))
+
+
+class SecondOpinion:
+    """The dynamic program of a problem, built when it is first asked for."""
+
+    def __init__(self, problem: Problem, axis: MemoryAxis):
+        self.problem, self.axis = problem, axis
+        self._refused: TooWide | None = None
+
+    @cached_property
+    def _program(self) -> DynamicProgram:
+        return DynamicProgram(self.problem, self.axis)
+
+    @property
+    def program(self) -> DynamicProgram:
+        """The program; raises TooWide."""
+        if self._refused is not None:
+            raise self._refused
+        try:
+            return self._program
+        except TooWide as refused:
+            self._refused = refused
+            raise
+
+    def fastest(self, budget_bytes: int | None) -> Selection | None:
+        """The fastest selection within the budget; None when there is none, or no program."""
+        try:
+            solved = self.program.solve(budget_bytes)
+        except TooWide:
+            return None
+        return None if solved is None else solved.selection
 
 
 def eliminate(scopes: Sequence[tuple[int, ...]], domains: Sequence[int], most_entries: int) -> list[Bucket]:

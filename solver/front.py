@@ -40,8 +40,8 @@ class Front:
     `complete`: no efficient point is missing; else `incomplete_because` says which limit ended the trace (the points
     given are still the ones of largest memory). `certified_by` names the methods that agree on every point:
     "highs-lp+dp", "highs-lp+mip+dp", with a bound on weights "highs-lp+mip+labels", or on the total axis
-    "labels+highs-mip". When the second method is not among them, `uncertified_because` says why; points are still
-    proven, by the first alone.
+    "labels+highs-mip"; "dp" where HiGHS took too long for some steps and did not contradict the others. When the second
+    method is not among them, `uncertified_because` says why; points are still proven, by the first alone.
     `smallest_bytes` is the least budget any selection fits and `smallest` what needs it; None only when a limit or
     a cancellation came before it was known.
     """

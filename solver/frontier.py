@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from solver import flow as flows
 from solver.certificate import certify, compare
+from solver.dp import SecondOpinion
 from solver.evaluate import bottleneck, evaluate
 from solver.front import Contradiction, Front, FrontPoint, Infeasible, OnPoint, ShouldCancel
 from solver.highs import FlowSolver
@@ -45,7 +46,8 @@ def solve_one(
 
 def fastest(problem: Problem, *, max_weights_bytes: int | None = None) -> Outcome:
     """The fastest selection, whatever arena it takes."""
-    return solve_one(problem, MemoryAxis.ARENA, None, max_weights_bytes=max_weights_bytes)
+    # Without a budget every axis has the same optimum, and this one the smallest model.
+    return solve_one(problem, MemoryAxis.WORKSPACE, None, max_weights_bytes=max_weights_bytes)
 
 
 def smallest(problem: Problem, axis: MemoryAxis, *, max_weights_bytes: int | None = None) -> FrontPoint:
@@ -109,7 +111,7 @@ class _Descent:
     """Points by falling memory, the methods that found them, and why there are no more; "" when there are none."""
 
     points: list[FrontPoint] = field(default_factory=list)
-    methods: set[str] = field(default_factory=set)
+    methods: list[str] = field(default_factory=list)
     because: str = ""
 
 
@@ -124,7 +126,7 @@ def _descend(solver: PlacingSolver, limits: _Limits, budget: int | None = None, 
             break
         placed = solver.solve(budget, limits.time_limit_s, limits.should_cancel)
         outcome = placed.outcome
-        found.methods.add(outcome.method)
+        found.methods.append(outcome.method)
         if outcome.held is Held.INFEASIBILITY:
             break
         if outcome.evaluation is None:
@@ -254,7 +256,11 @@ def _solver(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None) -
             raise Infeasible(axis, None, None, None)
     flow = flows.build(problem, axis, weights_matter=max_weights_bytes is not None)
     matrix = compile_model(build_model(flow, max_weights_bytes))
-    return PlacingSolver(FlowSolver(flow, matrix, max_weights_bytes))
+    solver = FlowSolver(flow, matrix, max_weights_bytes)
+    opinion = SecondOpinion(problem, axis)
+    if axis is not MemoryAxis.TOTAL and max_weights_bytes is None:
+        solver.incumbent_from = opinion.fastest
+    return PlacingSolver(solver, opinion)
 
 
 def _point(placed: Placed, bound_ns: int) -> FrontPoint:
@@ -317,13 +323,21 @@ def _finish(solver: PlacingSolver, found: _Descent, verify: bool, started: float
     ordered = tuple(reversed(found.points))
     uncertified = "not asked for"
     if verify:
-        uncertified = certify(problem, axis, most, ordered, solver.cuts, complete=not because)
+        uncertified = certify(solver.opinion, most, ordered, solver.cuts, complete=not because)
     used = [method for method in ("lp", "mip") if method in found.methods]
     second = "dp" if most is None else "labels"
+    certified_by = "highs-" + "+".join(used) + ("" if uncertified else f"+{second}")
+    alone = found.methods.count("dp")
+    if alone:
+        certified_by = "dp"
+        uncertified = uncertified or (
+            f"the relaxation is fractional and HiGHS took too long at {alone} of {len(found.methods)} steps: "
+            "the dynamic program alone has proven them"
+        )
     return Front(
         axis=axis,
         points=ordered,
-        certified_by="highs-" + "+".join(used) + ("" if uncertified else f"+{second}"),
+        certified_by=certified_by,
         uncertified_because=uncertified,
         complete=not because,
         incomplete_because=because,

@@ -11,13 +11,15 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
-from solver.evaluate import evaluate_lifetimes, lifetimes
+from solver.evaluate import evaluate, evaluate_lifetimes, lifetimes
 from solver.flow import Flow
 from solver.model import Matrix
 from solver.outcome import Held, Outcome, Stopped
 from solver.problem import Cut, Evaluation, Selection
 
 INTEGRAL = 1e-6  # how far from 0 or 1 an x may be and still count as taken; HiGHS' own integrality tolerance
+PATIENCE_S = 2.0  # for a MIP whose optimum another method has found
+PATIENCE_IN_ALL_S = 20.0  # for all such MIPs of a solver, after which the next ones are left to that method
 COST_CEILING = 2.0**20  # costs are scaled down by a power of two to stay below: reduced costs keep 1e-7 accuracy
 
 # HiGHS status -> (why it stopped, an optimum or a proof of infeasibility is in hand)
@@ -55,11 +57,13 @@ class FlowSolver:
         self.flow, self.matrix = flow, matrix
         self.max_weights_bytes = max_weights_bytes
         self.cuts: list[Cut] = []
+        self.incumbent_from: Callable[[int | None], Selection | None] | None = None  # optima, where LPs are fractional
         self._x_need = np.array(flow.x_need, dtype=np.int64)
         self._y_need = np.array(flow.y_need, dtype=np.int64)
         self._row_base = np.array([row.base_bytes for row in flow.rows], dtype=np.int64)
         top = float(matrix.cost.max(initial=0.0))
         self._scale = 2.0 ** min(0, math.floor(math.log2(COST_CEILING / top))) if top > 0 else 1.0
+        self._patience_s = PATIENCE_IN_ALL_S
         self._budget: int | None = None
         self._uppers: dict[int, npt.NDArray[np.float64]] = {}  # per HiGHS object, by its id
         self._lp = self._load()
@@ -102,10 +106,7 @@ class FlowSolver:
 
     def _tighten(self, solver: highspy.Highs) -> None:
         budget, matrix = self._budget, self.matrix
-        upper = self._upper()
-        columns = np.flatnonzero(upper != self._uppers.get(id(solver), matrix.upper)).astype(np.int32)
-        self._uppers[id(solver)] = upper
-        solver.changeColsBounds(len(columns), columns, np.zeros(len(columns)), upper[columns])
+        self._set_upper(solver, self._upper())
         if matrix.total_row is not None:
             room_bytes = math.inf if budget is None else float(budget - matrix.total_base_bytes)
             solver.changeRowBounds(matrix.total_row, -math.inf, room_bytes)
@@ -115,6 +116,11 @@ class FlowSolver:
             if budget is not None:
                 room = np.minimum(room, np.floor_divide(budget - self._row_base, unit).astype(np.float64))
             solver.changeRowsBounds(len(room), matrix.step_rows, np.full(len(room), -np.inf), room)
+
+    def _set_upper(self, solver: highspy.Highs, upper: npt.NDArray[np.float64]) -> None:
+        columns = np.flatnonzero(upper != self._uppers.get(id(solver), self.matrix.upper)).astype(np.int32)
+        self._uppers[id(solver)] = upper
+        solver.changeColsBounds(len(columns), columns, np.zeros(len(columns)), upper[columns])
 
     def _upper(self) -> npt.NDArray[np.float64]:
         """The upper bound of every column at the budget: 0 for choices that need more."""
@@ -199,6 +205,16 @@ class FlowSolver:
         return None if selection is None else _Found(stopped, held, selection, bound_ns, "lp")
 
     def _solve_mip(self, time_limit_s: float | None, should_cancel: Callable[[], bool] | None) -> _Found:
+        """The MIP behind a fractional LP.
+
+        The optimum of another method closes every choice whose reduced cost in the LP makes it slower than that one.
+        That nothing is faster is for the LP or the MIP to say; where the MIP takes too long, `method` is "dp".
+        """
+        known = self._known()
+        if known is not None and known[1] <= (bound_ns := self._bound_ns(self._lp.getInfo().objective_function_value)):
+            return _Found(Stopped.FINISHED, Held.OPTIMUM, known[0], bound_ns, "lp")
+        if known is not None and self._patience_s <= 0:
+            return _Found(Stopped.FINISHED, Held.OPTIMUM, *known, "dp")
         if self._mip is None:
             self._mip = self._load()
             binary = np.flatnonzero(self.matrix.binary).astype(np.int32)
@@ -207,16 +223,41 @@ class FlowSolver:
             self._tighten(self._mip)
             for cut in self.cuts:
                 self._add_cut(self._mip, cut)
+        self._tighten(self._mip)
+        if known is not None:
+            self._close_slower(self._mip, known[1])
+            time_limit_s = min(PATIENCE_S, self._patience_s, math.inf if time_limit_s is None else time_limit_s)
+        started = time.perf_counter()
         run(self._mip, time_limit_s, should_cancel)
         stopped, held = status(self._mip.getModelStatus())
+        if known is not None:
+            self._patience_s -= time.perf_counter() - started
+            if stopped is not Stopped.FINISHED:
+                return _Found(Stopped.FINISHED, Held.OPTIMUM, *known, "dp")
         info = self._mip.getInfo()
-        if held is Held.INFEASIBILITY:
+        if held is Held.INFEASIBILITY and known is None:
             return _Found(stopped, held, None, 0, "mip")
         bound_ns = self._bound_ns(info.mip_dual_bound) if math.isfinite(info.mip_dual_bound) else 0
-        selection = None
+        selection = None if known is None else known[0]
         if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
             selection = self._decode(np.asarray(self._mip.getSolution().col_value))
         return _Found(stopped, Held.NOTHING if selection is None else held, selection, bound_ns, "mip")
+
+    def _known(self) -> tuple[Selection, int] | None:
+        """A selection within the budget and all cuts from elsewhere, and its time."""
+        selection = None if self.incumbent_from is None else self.incumbent_from(self._budget)
+        if selection is None or any(cut.binds(self._budget) and cut.rules_out(selection) for cut in self.cuts):
+            return None
+        evaluation = evaluate(self.flow.problem, selection)
+        return (selection, evaluation.time_ns) if self._fits(evaluation) else None
+
+    def _close_slower(self, solver: highspy.Highs, known_ns: int) -> None:
+        """Close the choices with which everything takes longer than `known_ns`, by the duals of the LP just solved."""
+        gap = known_ns * self._scale - self._lp.getInfo().objective_function_value
+        upper = self._upper()
+        over = np.asarray(self._lp.getSolution().col_dual) > gap + self._scale  # a nanosecond to spare
+        upper[over & (self.matrix.upper <= 1.0)] = 0.0
+        self._set_upper(solver, upper)
 
     def _bound_ns(self, objective: float) -> int:
         """The integer time no selection can beat, allowing half a nanosecond of rounding inside the solver."""

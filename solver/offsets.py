@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from solver.arena import Arena, place
+from solver.dp import SecondOpinion
 from solver.evaluate import Lifetimes, lifetimes
 from solver.highs import FlowSolver
 from solver.outcome import Held, Outcome, Stopped
-from solver.problem import Cut, Evaluation, MemoryAxis, Problem, Selection
+from solver.problem import Buffer, Cut, Evaluation, MemoryAxis, Problem, Selection
 
-MOST_CUTS = 200
+MOST_CUTS = 50
 """Cuts of one trace; each takes a solve and some searches for offsets."""
-WINDOW_S = 2.0
+WINDOW_S = 0.5
 """Time for the offsets of one window of steps; without a proof in that time the window stays larger."""
+
+PLACING_S = 5.0
+PLACING_IN_ALL_S = 20.0
+"""Time of the exact search for offsets, of one selection and of all of a trace; without a proof nothing is claimed."""
 
 Choices = dict[int, frozenset[int]]
 """Some of the options of some nodes."""
@@ -40,13 +45,15 @@ class PlacingSolver:
     """A flow's solver on one axis whose answers have been laid out. On the workspace axis there is nothing to lay out.
 
     `cuts` are those made for the sake of offsets. A selection cut without proof that it needs more than a budget leaves
-    its time as bound of what is found at budgets it might have fitted.
+    its time as bound of what is found at budgets it might have fitted. `opinion` is the other method for this problem.
     """
 
-    def __init__(self, solver: FlowSolver):
+    def __init__(self, solver: FlowSolver, opinion: SecondOpinion | None = None):
         self.solver = solver
+        self.opinion = opinion or SecondOpinion(solver.flow.problem, solver.flow.axis)
         self.problem, self.axis = solver.flow.problem, solver.flow.axis
         self.cuts: list[Cut] = []
+        self._placing_s = PLACING_IN_ALL_S
         # (live bytes on the axis, budget up to which it was cut, time) of what was cut without proof
         self._unproven: list[tuple[int, int, int]] = []
 
@@ -69,7 +76,7 @@ class PlacingSolver:
             if self.axis is MemoryAxis.WORKSPACE:
                 return Placed(outcome, None, outcome.evaluation.workspace_bytes)
             lived = outcome.lived or lifetimes(self.problem, outcome.selection)
-            arena = place(lived.buffers, self.problem.align_bytes)
+            arena = self._place(lived.buffers)
             bytes_used = used(outcome.evaluation, arena, self.axis)
             if budget_bytes is None or bytes_used <= budget_bytes:
                 return Placed(self._with_doubt(outcome, budget_bytes), arena, bytes_used)
@@ -88,6 +95,14 @@ class PlacingSolver:
                 self._unproven.append((live_bytes, budget_bytes, time_ns))
             self.cuts.append(Cut(cut, up_to_bytes))
             self.solver.forbid(self.cuts[-1])
+
+    def _place(self, buffers: Sequence[Buffer]) -> Arena:
+        """Offsets, with what time is left for searching them."""
+        started = time.perf_counter()
+        limit_s = max(0.0, min(PLACING_S, self._placing_s))
+        arena = place(buffers, self.problem.align_bytes, time_limit_s=limit_s)
+        self._placing_s -= time.perf_counter() - started
+        return arena
 
     def _doubt_ns(self, budget_bytes: int | None) -> int | None:
         """The least time of what was cut at this budget without proof."""

@@ -38,7 +38,7 @@ class Outcome:
     evaluation: Evaluation | None
     bound_ns: int
     solve_s: float
-    method: str  # what produced it: "lp" or "mip"
+    method: str  # what proved it: "lp", "mip", or "dp" where HiGHS did not in time
     lived: Lifetimes | None = None  # of the selection's buffers
 
     @property

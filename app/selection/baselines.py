@@ -26,14 +26,20 @@ DIRECT = frozenset({"direct", "depthwise", "pointwise"})
 """Families that compute a convolution as its definition says, without workspace."""
 
 
-def baselines(graph: Graph, costs: CostTable, built: Built, limits: Limits) -> tuple[Baseline, ...]:
-    """Those baselines that exist within the limits. The bound of each is its own latency."""
+def baselines(
+    graph: Graph, costs: CostTable, built: Built, limits: Limits, fastest: sp.Selection | None = None
+) -> tuple[Baseline, ...]:
+    """Those baselines that exist within the limits. The bound of each is its own latency.
+
+    `fastest` is the fastest selection of all, where it is known.
+    """
 
     def named(name: str, text: str, of: Built, selection: sp.Selection, arena: Arena | None = None) -> Baseline:
         bound_ns = evaluate(of.problem, selection).time_ns
         return Baseline(name, text, point_from(of, costs, selection, proven=False, bound_ns=bound_ns, arena=arena))
 
-    found = [named("time-only", "the least latency when memory does not matter", built, _fastest(built, limits))]
+    selection = fastest or _fastest(built, limits)
+    found = [named("time-only", "the least latency when memory does not matter", built, selection)]
     # Two neighbours' fastest choices may not be joined by any conversion: then there is no such baseline.
     with contextlib.suppress(ImpossibleSelection):
         found.append(

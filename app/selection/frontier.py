@@ -63,11 +63,11 @@ def trace(
     arrangement = Arrangement(offered, limits, times)
 
     def front(order: Order) -> Frontier:
-        return _in_order(arrangement.built(order), times, memory, limits, on_point, should_cancel)
+        of = graph if order == arrangement.given else None
+        return _in_order(arrangement.built(order), times, memory, limits, of, on_point, should_cancel)
 
     first = dataclasses.replace(
         front(arrangement.given),
-        baselines=baselines(graph, times, arrangement.built(arrangement.given), limits),
         costs_digest=digest_of(candidates.with_chains(time_from(times)), times, limits.order),
     )
     if limits.order == GIVEN or not first.complete:
@@ -83,10 +83,11 @@ def _in_order(
     times: CostTable,
     memory: str,
     limits: Limits,
+    of: Graph | None,
     on_point: Callable[[Point], None] | None,
     should_cancel: Callable[[], bool] | None,
 ) -> Frontier:
-    """The front in one order, without baselines and digest."""
+    """The front in one order, without digest, and with the baselines of the graph `of` if it is given."""
 
     def report(solved: FrontPoint) -> None:
         if on_point is not None:
@@ -102,6 +103,8 @@ def _in_order(
     if len(fitting) < len(points):
         # Their live bytes fit and the offsets found do not; nobody may be told they fit.
         because = because or f"{len(points) - len(fitting)} points were left out: their offsets exceed the arena"
+    # The largest point has no budget, but on the weights axis a bound on the arena.
+    fastest = found.points[-1].selection if found.points and memory != WEIGHTS and found.points[-1].proven else None
     graph = built.candidates.graph
     return Frontier(
         memory=memory,
@@ -111,7 +114,7 @@ def _in_order(
         complete=not because,
         incomplete_because=because,
         points=fitting,
-        baselines=(),
+        baselines=baselines(of, times, built, limits, fastest) if of is not None else (),
         smallest_bytes=found.smallest_bytes,
         smallest_step=needs(found.smallest),
         io_bytes=sum(4 * math.prod(graph.tensors[name].dims) for name in (*graph.inputs, *graph.outputs)),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from solver import certificate, frontier
+from solver import dp, frontier
 from solver.check import check
 from solver.dp import DynamicProgram
 from solver.evaluate import bottleneck, evaluate
@@ -237,7 +237,7 @@ def test_a_problem_too_wide_is_not_certified_and_says_so(monkeypatch):
     def refuse(*_args, **_kwargs):
         raise TooWide("a table of 9 entries would be needed")
 
-    monkeypatch.setattr(certificate, "DynamicProgram", refuse)
+    monkeypatch.setattr(dp, "DynamicProgram", refuse)
     front = trace(problem, MemoryAxis.ARENA)
     assert not front.certified_by.endswith("dp")
     assert "9 entries" in front.uncertified_because
