@@ -16,8 +16,9 @@ from app.selection.problem import Built, build_problem, time_from
 from app.slices import buffer_of
 from solver import problem as sp
 from solver.dp import DynamicProgram
+from solver.front import Contradiction
 from solver.order import Order
-from solver.order_search import OrderSearch
+from solver.order_search import Cancelled, OrderSearch
 from solver.tables import TooWide
 
 ORDERED_AXES = ("arena", "total", "weights")
@@ -162,6 +163,8 @@ def choose(
                 orders = (best.order,)
     except (TooWide, NotOffered) as error:
         return Chosen((), str(error))
+    except Cancelled:
+        return Chosen((), "cancelled")
     because = ""
     if search.capped:
         because = f"{len(search.capped)} segment(s) have more orders than were followed"
@@ -179,8 +182,8 @@ def _joint(arrangement: Arrangement, search: OrderSearch) -> Iterator[Order]:
             yield best.order
             programs[best.order] = DynamicProgram(arrangement.problem(best.order), sp.MemoryAxis.ARENA)
             found = programs[best.order].solve(budget)
-            assert found is not None
-            assert found.time_ns == best.time_ns, "a segment is faster by itself than within its network"
+            if found is None or found.time_ns != best.time_ns:
+                raise Contradiction(f"within {budget} bytes: {best} by segments, {found} in that order")
             fast = [found]
         budget = min(found.need_bytes for found in fast) - 1
 

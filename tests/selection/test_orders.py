@@ -18,7 +18,7 @@ from app.order import GIVEN, JOINT, PROFILES
 from app.points import Frontier
 from app.selection.frontier import trace
 from app.selection.limits import Limits
-from app.selection.orders import Arrangement
+from app.selection.orders import Arrangement, Chosen, choose
 from app.selection.schedule import make_schedule
 from solver import problem as sp
 from solver.dp import DynamicProgram
@@ -199,3 +199,12 @@ def test_the_rule_belongs_to_the_limits_and_to_the_front() -> None:
     assert Frontier.from_json(fronts[2].to_json()) == fronts[2]
     old = fronts[0].to_json()
     assert Frontier.from_json({k: v for k, v in old.items() if not k.startswith("order")}) == fronts[0]
+
+
+def test_a_search_that_is_cancelled_or_too_wide_says_that_orders_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = import_onnx(cell(4, 14), name="cell")
+    arrangement = arranged(graph, random_costs(graph, 1))
+    assert choose(arrangement, JOINT, "arena", lambda: True) == Chosen((), "cancelled")
+    assert choose(arrangement, JOINT, "workspace") == Chosen((), "")
+    monkeypatch.setattr("solver.order_tables.MOST_ENTRIES", 3)
+    assert "layouts" in choose(arrangement, JOINT, "arena").because
