@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parents[1] / "tests" / "frontend"))
 from fake_server import FakeServer  # noqa: E402
 
 SIZE = {"width": 1440, "height": 900}
-VIEWS = {"light": "tab=layers", "dark": "tab=memory"}
+VIEWS = {"light": "tab=layers&marks=peers", "dark": "tab=memory"}
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for scheme, query in VIEWS.items():
             page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()
-            page.set_default_timeout(120_000)
+            page.set_default_timeout(600_000)
             page.goto(f"{url}/w?{query}")
             page.wait_for_selector(".plot-box.drawn")
             page.wait_for_selector(".layer-table tbody tr, .buffer")
@@ -36,7 +36,7 @@ def main() -> None:
                 page.focus(".budget-handle")
                 for _ in range(5):
                     page.keyboard.press("ArrowLeft")
-                page.locator(".front-table tbody tr").nth(4).click(modifiers=["Shift"])
+                page.locator(".front-table tbody tr").nth(1).click(modifiers=["Shift"])
                 page.mouse.move(0, 0)
             elif page.locator("text=Make verified bundle").count():
                 page.click("text=Make verified bundle")

@@ -63,7 +63,7 @@ export function createContextBar(actions, viewNow, dataNow, app) {
   const element = h("div", { class: "context" },
     h("div", { class: "context-row" },
       h("label", { class: "pick" }, h("span", {}, "Model"), model), h("label", { class: "pick" }, h("span", {}, "Device"), device),
-      h("div", { class: "segmented", role: "group", "aria-label": "Memory axis" }, axes), h("label", { class: "pick" }, h("span", {}, "Limits"), within), about, h("span", { class: "spring" }), ask, measure, trace, copies, saves),
+      h("div", { class: "segmented", role: "group", "aria-label": "Memory axis" }, axes), h("label", { class: "pick" }, h("span", {}, "Limits"), within), about, h("span", { class: "spring" }), h("div", { class: "context-actions" }, ask, measure, trace, copies, saves)),
     stale);
 
   /** What was last drawn: an open list of models must not be drawn again under the pointer. */

@@ -122,6 +122,13 @@ function selectionTraces(view, ranges, colours) {
   }));
 }
 
+/** Sizes at ticks in the unit that reads best, or in KiB where that would round them. */
+function tickTexts(sizes, units) {
+  const texts = sizes.map((size) => fmt.bytes(size, units));
+  const exact = units === "b" || texts.every((text, i) => fmt.parseBytes(text) === sizes[i]);
+  return exact ? texts : sizes.map((size) => (size % 1024 ? fmt.bytes(size, "b") : `${fmt.integer(size / 1024)} KiB`));
+}
+
 function layoutOf(view, ranges, colours, width, height) {
   const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
   const xs = byteTicks(...ranges.x, Math.max(3, Math.floor(width / 95)), logX);
@@ -135,7 +142,7 @@ function layoutOf(view, ranges, colours, width, height) {
   const marks = markLayout(view, ranges, colours);
   return {
     margin: MARGIN, width, height,
-    xaxis: { type: logX ? "log" : "linear", range: range(ranges.x, logX), tickvals: xs, ticktext: xs.map((x) => fmt.bytes(x, view.units)) },
+    xaxis: { type: logX ? "log" : "linear", range: range(ranges.x, logX), tickvals: xs, ticktext: tickTexts(xs, view.units) },
     yaxis: { type: logY ? "log" : "linear", range: range(ranges.y, logY), tickvals: ys, ticktext: ys.map((y) => fmt.significant(y, 4)) },
     shapes: [...marks.shapes, ...(shown ? [{ type: "rect", xref: "x", yref: "paper", x0: ranges.x[0], x1: limit, y0: 0, y1: 1, fillcolor: colours.muted, opacity: 0.1, line: { width: 0 }, layer: "below" }] : [])],
     annotations: [

@@ -30,7 +30,7 @@ const COLUMNS = [
   { name: "conversion_ns", label: "convert", num: true, value: (r) => r.conversion_ns },
 ];
 const KEPT = { name: "kept", label: "kept", num: true, value: (r) => r.kept ?? 1 };
-const CSV = ["index", "node", "op", "shape", "primitive", "family", "variant", "in_layout", "out_layout", "time_ns", "p10_ns", "p90_ns", "workspace_bytes", "weights_bytes", "conversions", "conversion_ns"];
+const CSV = ["index", "node", "op", "shape", "primitive", "family", "variant", "in_layout", "out_layout", "time_ns", "p10_ns", "p90_ns", "workspace_bytes", "weights_bytes", "conversions", "conversion_ns", "strips"];
 
 /** @param {{onLayer: (node: string|null) => void, onChoices: (layer: any) => void, onNoise: () => void}} actions */
 export function createLayerTable({ onLayer, onChoices, onNoise }) {
@@ -63,11 +63,13 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
     const share = row.cost_ns / total;
     const spread = row.time_ns ? (row.p90_ns - row.p10_ns) / row.time_ns : 0;
     const nothing = h("span", { class: "faint" }, "–");
-    return h("tr", { tabindex: "0", dataset: { node: row.node }, class: row.node === view.layer ? "linked" : "", "aria-current": row.node === view.layer ? "true" : null },
+    const [, chain, rows] = /^(.+)\/(\d+)$/.exec(row.strips ?? "") ?? [];
+    return h("tr", { tabindex: "0", dataset: { node: row.node }, class: [row.node === view.layer && "linked", chain && "chained"].filter(Boolean).join(" "), "aria-current": row.node === view.layer ? "true" : null },
       h("td", { class: "num faint" }, row.index),
       h("td", { title: row.shape }, h("div", { class: "node" }, breakable(row.node)), h("div", { class: "sub" }, row.op)),
       h("td", { title: row.primitive },
         h("div", { class: "primitive" }, h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant].filter(Boolean).join(" ")),
+        chain && h("div", { class: "sub chain", title: `the layers ${chain} run together, ${rows} rows of the last one at a time; the tensors between them never exist as a whole` }, `in strips of ${fmt.count(Number(rows), "row")}`),
         h("div", { class: "sub" }, row.in_layout && `${row.in_layout} → ${row.out_layout}`, row.in_place !== null && row.in_place !== undefined && " · in place")),
       h("td", { class: "num", title: `${fmt.exactTime(row.time_ns)} + conversions ${fmt.exactTime(row.conversion_ns)}\np10 ${fmt.exactTime(row.p10_ns)}, p90 ${fmt.exactTime(row.p90_ns)} (spread ${fmt.percent(spread)})` },
         h("div", {}, fmt.time(row.cost_ns, 3)),

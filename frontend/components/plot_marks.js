@@ -31,7 +31,9 @@ const valueAt = (share, [low, high], log) => (log ? low * (high / low) ** share 
 export function placedBaselines(view, ranges, inner) {
   const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
   const [xs, ys] = [inset(ranges.x, logX), inset(ranges.y, logY)];
-  const taken = []; // boxes of labels, in pixels
+  // Boxes of labels in pixels, first that of the words over the side that is over the budget.
+  const over = view.budget !== null && view.budget < ranges.x[1];
+  const taken = over ? [{ left: inner.width - 84, right: inner.width, top: 0, bottom: 22 }] : [];
   return view.baselines.map(({ name, explanation, point }) => {
     const [px, py] = [bytesOn(point, view.axis), ms(point.latency_ns)];
     const [above, right] = [py > ys[1], px > xs[1]];
@@ -46,7 +48,7 @@ export function placedBaselines(view, ranges, inner) {
     const left = shareX * inner.width + (atLeft ? -12 - label.length * LETTER_PX : 12);
     const box = () => {
       const middle = (1 - shareY) * inner.height + (position.startsWith("top") ? -LINE_PX : position.startsWith("bottom") ? LINE_PX : 0);
-      return { left, right: left + label.length * LETTER_PX, top: middle - LINE_PX / 2, bottom: middle + LINE_PX / 2 };
+      return { left, right: left + label.length * LETTER_PX + (atLeft ? 20 : 0), top: middle - LINE_PX / 2, bottom: middle + LINE_PX / 2 };
     };
     const collides = (one) => taken.some((other) => one.left < other.right && other.left < one.right && one.top < other.bottom - 1 && other.top < one.bottom - 1);
     if (!above && collides(box())) position = position === "bottom left" ? "top left" : atLeft ? "bottom left" : "bottom right";

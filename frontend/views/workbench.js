@@ -81,6 +81,8 @@ export function createWorkbench(app) {
   /** What is shown; null until there is a front. */
   let view = null;
   let error = null;
+  /** Whether the state is still that of the address the page was opened with. */
+  let linked = true;
   let loads = 0;
   let fills = 0;
   /** Keys of (model, device, memory) to trace as soon as their costs are there. */
@@ -112,9 +114,10 @@ export function createWorkbench(app) {
     const points = ordered(data.frontier.points, axis);
     const known = new Set([...points, ...data.frontier.baselines.map((one) => one.point)].map((p) => p.id));
     const changes = { model: data.model?.id ?? state.model, memory: axis };
-    if (state.a && !known.has(state.a)) app.toasts.say("Point A of the link is not on this front; showing the knee instead.");
+    if (linked && state.a && !known.has(state.a)) app.toasts.say("Point A of the link is not on this front; showing the knee instead.");
     if (!known.has(state.a)) changes.a = ((state.budget && best(points, axis, state.budget)) || knee(points, axis) || points[0]).id;
     if (state.b && !known.has(state.b) && !(state.b === "what-if" && state.ask)) changes.b = null;
+    linked = false;
     store.set(changes, { replace: true });
   }
 

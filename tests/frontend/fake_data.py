@@ -212,6 +212,7 @@ def build_point(layers: list[Layer], chosen: list[Candidate], *, gap: float = 0.
                 layer.name, layer.shape.op, layer.shape.key(), pick.primitive, pick.family, pick.variant,
                 pick.in_layout, pick.out_layout, None, pick.time_ns, int(pick.time_ns * 0.985),
                 int(pick.time_ns * 1.03), pick.workspace_bytes, pick.weights_bytes, tuple(conversions), conversion_ns,
+                strips=f"{layers[0].name}..{layers[1].name}/4" if layer in layers[:2] else "",
             )
         )  # fmt: skip
     last = last_use(layers)

@@ -292,3 +292,10 @@ def test_labels_of_baselines_above_the_plot_do_not_lie_on_each_other(visit: Visi
         "document.querySelector('.plot-canvas').data.filter(t => (t.text?.[0] ?? '').includes('↑')).map(t => t.y[0])"
     )
     assert len(heights) == len(set(heights))
+
+
+def test_layers_that_run_in_strips_say_so(visit: Visit) -> None:
+    visit.open("/w?tab=layers")
+    visit.page.wait_for_selector(".layer-table tbody tr")
+    assert visit.page.locator("tr.chained").count() == 2
+    assert visit.page.inner_text("tr.chained .chain >> nth=0") == "in strips of 4 rows"
