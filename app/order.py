@@ -121,4 +121,14 @@ class Orders:
                     before |= self._readers[graph.resolve(name).tensor]
             needed = sorted(before - {first})
             self._chained.append((first, last, others, needed))
-            yield [(r, last) for r in others] + [(u, first) for u in needed]
+            # What a chain leaves its output in is offered to the chains behind it.
+            behind, grown = {last}, 0
+            while len(behind) > grown:
+                grown = len(behind)
+                behind |= {
+                    self._place[site.nodes[-1].name]
+                    for site in self.candidates.sites
+                    if self._reads[self._place[site.nodes[0].name]] & behind
+                }
+            follow = [(last, v) for v in sorted(behind - {last})]
+            yield [(r, last) for r in others] + [(u, first) for u in needed] + follow
