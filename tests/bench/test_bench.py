@@ -2,12 +2,10 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import io
 import json
 import math
 import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,8 +19,8 @@ from app.errors import UserError
 from app.services import jobs
 from app.services.context import Context
 from app.settings import Settings
-from kernels.build import build_harness, host_toolchain
 from tests.api.tiny import tiny_network
+from tests.measuring import compiled_for
 
 QUICK = ("--rounds", "2", "--burst", "2ms", "--warm-up", "1ms")
 
@@ -31,12 +29,8 @@ QUICK = ("--rounds", "2", "--burst", "2ms", "--warm-up", "1ms")
 def folder(tmp_path_factory, request):
     """A data folder for all tests of this module; the measuring program is built once for all sessions."""
     made = tmp_path_factory.mktemp("bench")
-    harness = Path(request.config.cache.mkdir("harness"))
     (made / "data").mkdir()
-    (made / "data" / "harness").symlink_to(harness)
-    with (harness / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        build_harness(host_toolchain(), harness, sanitize=False)
+    (made / "data" / "harness").symlink_to(compiled_for(tiny_network(), request.config.cache))
     (made / "tiny.onnx").write_bytes(tiny_network())
     return made
 
