@@ -11,9 +11,11 @@
 #ifndef TS_PLANAR_H
 #define TS_PLANAR_H
 
+#define TS_PLANAR_CHANNELS 6
+#define TS_MR TS_PLANAR_CHANNELS /* pixels of ts_tile.h */
+
 #include "ts_tile.h"
 
-#define TS_PLANAR_CHANNELS 6
 #define TS_PLANAR_VECTORS TS_TILE_VECTORS(4, TS_PLANAR_CHANNELS)
 #define TS_PLANAR_COLUMNS (TS_PLANAR_VECTORS * TS_VL)
 #define TS_PLANAR_STRIDE_MAX 4

@@ -76,7 +76,15 @@ TS_INLINE ts_half ts_tile_bias_half(const float *bias, int32_t v, int32_t channe
 
 /* The pointers are opaque because gcc, seeing them, keeps their differences in vector registers and adds them up before
  * every load. */
-#define TS_PIXELS(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9) OP(10) OP(11)
+#define TS_PIXELS_6(OP) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5)
+#define TS_PIXELS_8(OP) TS_PIXELS_6(OP) OP(6) OP(7)
+#if TS_MR <= 6 /* what no tile of the file has would only take time to compile */
+#define TS_PIXELS TS_PIXELS_6
+#elif TS_MR <= 8
+#define TS_PIXELS TS_PIXELS_8
+#else
+#define TS_PIXELS(OP) TS_PIXELS_8(OP) OP(8) OP(9) OP(10) OP(11)
+#endif
 #define TS_DECLARE(k)                                                                                                  \
     ts_vec a##k##_0 = b0, a##k##_1 = b1, a##k##_2 = b2, a##k##_3 = b3;                                                 \
     ts_half h##k = bh;                                                                                                 \
@@ -317,13 +325,27 @@ TS_INLINE void ts_tile_lanes(const int nb_max, const int mr, const int mode, int
         ts_tile_fill(t, px, lanes, y);
 }
 
-/* A panel of nb whole blocks. */
-TS_INLINE void ts_tile_panel(const int nb_max, const int mr, const int mode, int32_t nb, const struct ts_tile_conv *t,
-                             const struct ts_tile_pixels *px, const float *weights, const float *bias, int32_t first,
-                             int32_t channels, float *y)
+/* The products (TS_PRODUCT) of a panel of nb whole blocks. Not by way of ts_tile_lanes: compilers would copy its tiles
+ * of half blocks for every literal mr, only to drop them. */
+TS_INLINE void ts_product_panel(const int nb_max, const int mr, int32_t nb, const struct ts_tile_conv *t,
+                                const struct ts_tile_pixels *px, const float *weights, float *y)
 {
-    (void)first;
-    ts_tile_lanes(nb_max, mr, mode, nb * TS_BLOCK, t, px, weights, bias, channels, y);
+    const int32_t lanes = nb * TS_BLOCK;
+#if TS_VL == TS_BLOCK
+    if (nb == 1)
+        ts_tile(1, 0, mr, TS_PRODUCT, t, px, weights, 16, NULL, 0, lanes, y);
+    else if (nb_max >= 2 && nb == 2)
+        ts_tile(2, 0, mr, TS_PRODUCT, t, px, weights, 32, NULL, 0, lanes, y);
+    else if (nb_max >= 3 && nb == 3)
+        ts_tile(3, 0, mr, TS_PRODUCT, t, px, weights, 48, NULL, 0, lanes, y);
+    else if (nb_max >= 4)
+        ts_tile(4, 0, mr, TS_PRODUCT, t, px, weights, 64, NULL, 0, lanes, y);
+#else
+    (void)nb_max;
+    const int vectors = TS_TILE_VECTORS(4, mr);
+    for (int32_t lane = 0; lane < lanes; lane += vectors * TS_VL)
+        ts_tile(vectors, 0, mr, TS_PRODUCT, t, px, weights + lane, lanes, NULL, lane, lanes - lane, y);
+#endif
 }
 
 /* Panels of up to nb_max blocks that share `blocks` as evenly as possible; panel i has ts_panel_blocks of them. */

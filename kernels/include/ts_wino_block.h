@@ -101,7 +101,7 @@ static void ts_wino_products(const struct ts_wino *g, int32_t tiles, int32_t nb,
             switch (mr) {
 #define TS_RUN_OF(k)                                                                                                   \
     case k:                                                                                                            \
-        ts_tile_panel(TS_NB, k, TS_PRODUCT, nb, &t, &px, weights, NULL, 0, nb *TS_BLOCK, to);                          \
+        ts_product_panel(TS_NB, k, nb, &t, &px, weights, to);                                                          \
         break;
                 TS_EACH_RUN(TS_RUN_OF)
 #undef TS_RUN_OF
