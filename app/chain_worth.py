@@ -19,7 +19,7 @@ WORTH_SHARE = 0.8
 """A chain is offered where it saves memory that matters: at a step whose tensors take this share of the reach."""
 
 
-SAVING_SHARE = 0.05
+SAVING_SHARE = 0.01
 """Lower strips, which take more calls, are offered where their buffers are smaller by this share of the reach."""
 
 
