@@ -52,7 +52,9 @@ struct ts_shape {
 typedef void ts_routine(const struct ts_shape *s, const float *const *x, const float *weights, const float *bias,
                         float *y, float *workspace);
 
+/* Declared first, so that no firmware's -Wmissing-prototypes objects. */
 #define TS_ROUTINE(name)                                                                                               \
+    ts_routine TS_SYMBOL(name);                                                                                        \
     void TS_SYMBOL(name)(const struct ts_shape *s, const float *const *x, const float *weights, const float *bias,     \
                          float *y, float *workspace)
 
