@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.candidates import Candidates
 from app.costs import CostTable
 from app.errors import UserError
-from app.order import JOINT, Orders, in_order
+from app.order import JOINT, PROFILES, Orders, in_order
 from app.points import Frontier, Point
 from app.selection.limits import Limits
 from app.selection.problem import Built, build_problem, time_from
@@ -23,6 +25,10 @@ from solver.tables import TooWide
 
 ORDERED_AXES = ("arena", "total", "weights")
 """The axes on which the order counts; workspace is needed by one node at a time."""
+
+
+LIMIT_S = {PROFILES: 20.0, JOINT: 600.0}
+"""Irregular cells of many nodes have more orders than one waits for; then the front is that of the file's order."""
 
 
 class NotOffered(Exception):
@@ -143,7 +149,13 @@ def choose(
     """
     if memory not in ORDERED_AXES:
         return Chosen((), "")
-    search = OrderSearch(arrangement, should_cancel)
+    limit_s = LIMIT_S[rule]
+    deadline_s = time.perf_counter() + limit_s
+
+    def should_stop() -> bool:
+        return time.perf_counter() > deadline_s or (should_cancel is not None and should_cancel())
+
+    search = OrderSearch(arrangement, should_stop)
     if not search.has_orders:
         return Chosen((), "")
     names = [node.name for node in arrangement.problem(arrangement.given).nodes]
@@ -164,8 +176,10 @@ def choose(
     except (TooWide, NotOffered) as error:
         return Chosen((), str(error))
     except Cancelled:
-        return Chosen((), "cancelled")
+        late = should_cancel is None or not should_cancel()
+        return Chosen((), f"the search over orders took more than {limit_s:g} s" if late else "cancelled")
     because = ""
+    deadline_s = math.inf  # the bounds of the points are asked for later, and most of them are known by now
     if search.capped:
         because = f"{len(search.capped)} segment(s) have more orders than were followed"
     return Chosen(orders, because, _bound(search) if rule == JOINT and not because else None)
@@ -190,7 +204,10 @@ def _joint(arrangement: Arrangement, search: OrderSearch) -> Iterator[Order]:
 
 def _bound(search: OrderSearch) -> Callable[[int], int | None]:
     def bound_ns(arena_bytes: int) -> int | None:
-        best = search.solve(arena_bytes)
+        try:
+            best = search.solve(arena_bytes)
+        except Cancelled:
+            return 0  # nothing is proven then
         return None if best is None else best.time_ns
 
     return bound_ns
