@@ -19,7 +19,7 @@ from app.graph.ir import Node
 from app.rooms import in_room
 from app.strips import StripCall, StripMove, StripPlan
 from kernels import registry
-from kernels.spec import Layout, Primitive, Shape, canonical
+from kernels.spec import F32_BYTES, Layout, Primitive, Shape, canonical, weight_elems
 from kernels.split import on_threads
 
 FAMILIES = frozenset({"direct", "pointwise", "depthwise", "winograd"})
@@ -31,6 +31,11 @@ TILES = ("b3p8", "b4p6", "b2p12", "b3t8", "b4t6")
 about a strip of it, and every one of them would have to be measured on every strip shape."""
 
 ALIGN_BYTES = 64
+
+NEAR_BYTES = 256 * 2**10
+"""What the second-level cache of any processor with one keeps from strip to strip."""
+MOST_PACKING = 4
+"""Times the plain weights that packed ones may take: F(4,3) has 36 numbers for 9."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,13 @@ class Site:
         return layout if fills(self.output_bytes, room_bytes) else in_room(layout, room_bytes)
 
     @cached_property
+    def again_from(self) -> str:
+        """Where a strip finds what the strip before it used: the second-level cache if all of it stays there."""
+        weights_elems = sum(weight_elems(shape) for shape in self.plan.shapes)
+        buffers_bytes = sum(self.plan.buffer_bytes(i) for i in range(len(self.plan.shapes) - 1))
+        return "l2" if MOST_PACKING * F32_BYTES * weights_elems + buffers_bytes <= NEAR_BYTES else "l3"
+
+    @cached_property
     def buffer_offsets(self) -> tuple[int, ...]:
         """Byte offsets of the rolling buffers in the workspace, and where the calls' scratch begins."""
         sizes = [_aligned(self.plan.buffer_bytes(i)) for i in range(len(self.plan.shapes) - 1)]
@@ -120,14 +132,14 @@ class Site:
         """The costs of the calls of node `layer`, and how often each is paid.
 
         Only the first call meets weights where the network keeps them; strips read them again and again, so the others
-        find them in a cache.
+        find them in the cache that holds all a strip works with.
         """
         for number, (shape, count) in enumerate(self.call_shapes[layer].items()):
             if number == 0:
                 yield cost_key(primitive, shape, self.weights_from), 1
                 count -= 1
             if count:
-                yield cost_key(primitive, shape, "l3"), count
+                yield cost_key(primitive, shape, self.again_from), count
 
     @cached_property
     def copy_shapes(self) -> tuple[Mapping[Shape, int], ...]:
@@ -169,7 +181,7 @@ class Chain:
         """The costs of the calls and copies of node `layer`, and how often each is paid."""
         yield from self.site.layer_keys(layer, self.primitives[layer])
         for shape, count in self.site.copy_shapes[layer].items():
-            yield cost_key(mover(), shape, "l3"), count
+            yield cost_key(mover(), shape, self.site.again_from), count
 
     def step_keys(self, layer: int) -> Iterator[CostKey]:
         """The costs of the calls and copies of node `layer` one by one, in the order of the plan."""
@@ -178,10 +190,10 @@ class Chain:
             if max(0, step.layer - self.site.staged) != layer:
                 continue
             if (shape := self.site.copy_shape(step)) is not None:
-                yield cost_key(mover(), shape, "l3")
+                yield cost_key(mover(), shape, self.site.again_from)
             elif isinstance(step, StripCall):
                 yield cost_key(self.primitives[layer], self.site.call_shape(step), weights_from)
-                weights_from = "l3"
+                weights_from = self.site.again_from
 
     @property
     def workspace_bytes(self) -> int:
@@ -267,7 +279,7 @@ def cost_keys(sites: Iterable[Site], offers: Offers) -> list[CostKey]:
             for primitive in layer_primitives(site, layer):
                 if primitive.name in offers(node):
                     keys.update((key, None) for key, _ in site.layer_keys(layer, primitive))
-            keys.update((cost_key(mover(), shape, "l3"), None) for shape in site.copy_shapes[layer])
+            keys.update((cost_key(mover(), shape, site.again_from), None) for shape in site.copy_shapes[layer])
     return list(keys)
 
 
@@ -314,7 +326,7 @@ def _chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -> di
     if not all(layers):
         return {}
     copies_ns = sum(
-        count * time_ns(cost_key(mover(), shape, "l3"))
+        count * time_ns(cost_key(mover(), shape, site.again_from))
         for shapes in site.copy_shapes
         for shape, count in shapes.items()
     )

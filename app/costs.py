@@ -14,7 +14,8 @@ class CostKey:
     """What a cost belongs to. `source_hash` retires costs when the C changes.
 
     `weights_from` says where a call's weights come from when the network runs: "l3" if the network's weights
-    stay in the last-level cache between inferences, "dram" if they do not. Both are measured with cold L2.
+    stay in the last-level cache between inferences, "dram" if they do not, both measured with a cold second level; "l2"
+    in a chain whose strips find everything there.
     """
 
     primitive: str

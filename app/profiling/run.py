@@ -18,9 +18,9 @@ from kernels.harness import Harness, HarnessError
 from kernels.spec import Primitive
 from kernels.split import on_threads
 
-EVICT_BYTES = 4 * 2**20
-"""Streamed before each sample: a few times the second-level cache, where a layer's weights do not survive an inference.
-Whether they come from the last-level cache or from DRAM is part of the cost key (docs/decisions/003)."""
+EVICT_BYTES = {"l2": 64 * 2**10, "l3": 4 * 2**20, "dram": 4 * 2**20}
+"""Streamed before each sample, by where the weights come from: twice the first-level cache, or a few times the second
+level's, where a layer's weights do not survive an inference. docs/decisions/003."""
 
 PILOT_SAMPLES = 2
 ROUNDS = len(CLEARLY_SLOWER_RATIOS)
@@ -112,7 +112,7 @@ def _sample(harness: Harness, threads: int, key: CostKey, count: int, max_ns: in
             registry.get(key.primitive),
             key.parsed_shape,
             samples=count,
-            evict_bytes=EVICT_BYTES,
+            evict_bytes=EVICT_BYTES[key.weights_from],
             dram_weights=key.weights_from == "dram",
             max_ns=max_ns,
             threads=threads,

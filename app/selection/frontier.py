@@ -12,7 +12,7 @@ from app.candidates import list_candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
 from app.graph.ir import Graph
-from app.order import GIVEN
+from app.order import GIVEN, JOINT
 from app.points import Frontier, Point
 from app.quantities import format_bytes
 from app.selection.baselines import baselines
@@ -123,13 +123,23 @@ def _in_order(
 
 
 def check_axis_of(limits: Limits, memory: str) -> None:
-    """Raise UserError `limits-invalid` when a bound on the arena is given on another axis than weights."""
+    """Raise UserError `limits-invalid` when the limits say what this axis cannot keep.
+
+    A bound on the arena belongs to the weights axis; the joint order is searched on arena and latency alone.
+    """
     if limits.max_arena_bytes is not None and memory != WEIGHTS:
         raise UserError(
             "limits-invalid",
             f"a bound on the arena belongs to the {WEIGHTS} axis, not to {memory}",
             items=[Item("max_arena_bytes", f"only with the {WEIGHTS} axis")],
             hint=f"ask for --memory {WEIGHTS}, or bound the {memory} axis by the budget of a query",
+        )
+    if limits.order == JOINT and (memory != sp.MemoryAxis.ARENA or limits.max_weights_bytes is not None):
+        raise UserError(
+            "limits-invalid",
+            "the joint order is exact on the arena axis without a bound on weights, and offered there only",
+            items=[Item("order", "joint only with the arena axis and no bound on weights")],
+            hint="ask for --order profiles or given",
         )
 
 

@@ -116,7 +116,7 @@ def _request(key: CostKey, threads: int) -> str:
         registry.get(key.primitive),
         key.parsed_shape,
         samples=SAMPLES_PER_ROUND,
-        evict_bytes=EVICT_BYTES,
+        evict_bytes=EVICT_BYTES[key.weights_from],
         dram_weights=key.weights_from == "dram",
         max_ns=ROUTINE_NS // ROUNDS,
         threads=threads,

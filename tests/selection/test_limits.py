@@ -143,6 +143,23 @@ def test_an_arena_that_is_too_small_for_the_weights_axis_gets_the_least_that_wor
     assert caught.value.code == "limits-invalid"
 
 
+@pytest.mark.parametrize(
+    ("memory", "limits"),
+    [
+        ("total", Limits(order="joint")),
+        ("workspace", Limits(order="joint")),
+        ("weights", Limits(order="joint")),
+        ("arena", Limits(order="joint", max_weights_bytes=10**9)),
+    ],
+)
+def test_the_joint_order_is_offered_where_it_is_exact(memory, limits):
+    with pytest.raises(UserError) as caught:
+        trace(GRAPH, COSTS, memory, limits=limits)
+    assert caught.value.code == "limits-invalid"
+    assert caught.value.items[0].pointer == "order"
+    assert trace(GRAPH, COSTS, "arena", limits=Limits(order="joint")).points
+
+
 def every_selection(candidates, costs, limits):
     """(point figures) of each selection whose options the limits' own words allow, tried one by one."""
     built = build_problem(candidates, time_from(costs))
