@@ -102,7 +102,7 @@ TS_ONCE void ts_tile_store_part(const struct ts_tile_conv *t, const struct ts_ti
             if (left <= 0 && !t->y_fill)
                 break;
             /* Part of a piece: its other lanes are zero or not stored. */
-            float piece[PIECE] = {0}, clamped[PIECE];
+            float piece[16] = {0}, clamped[16]; /* all that ts_copy_few could write, as in ts_load_part */
             const int32_t known = left > 0 ? left & (PIECE - 1) : 0;
             if (residual)
                 ts_copy_few(piece, residual + at, known);
