@@ -207,26 +207,49 @@ def _timed(
 
 
 def with_clock(source: str, calls: int) -> str:
-    """A schedule with a clock around every call; raises UserError unless it has the calls its manifest says."""
-    lines, begun, number, runs = [], False, 0, False
+    """A schedule with a clock around every call; raises UserError unless it has the calls its manifest says.
+
+    A call of its own is a block. A chain of calls n to m is one block with a block per call, some of them in loops, so
+    its calls count themselves, and the run fails unless the last one is call m.
+    """
+    lines: list[str] = []
+    first = last = covered = 0  # the calls of the block at hand; how many calls have been seen
+    strips, inside = False, ""  # whether the chain's shapes are behind us; the indentation of the call at hand
     for line in source.splitlines():
-        header = re.match(rf"    /\* (\d+)/{calls} ", line)
-        if header:
-            number, begun = int(header[1]), True
-        if begun and line == "    {":
-            lines += ["    {", "        const long long clock_begin = now_ns();"]
+        if header := re.match(rf"    /\* (\d+)(?: to (\d+))?/{calls} ", line):
+            first, last = int(header[1]), int(header[2] or header[1])
+            chained, strips = header[2] is not None, False
+        elif first and line == "    {":
+            lines += [line, f"        int at_call = {first - 1};" if chained else f"        {_BEGIN}"]
             continue
-        if begun and line == "    }":
-            lines += [f"        times[{number - 1}][runs_done] = (unsigned)(now_ns() - clock_begin);", line]
-            begun, runs = False, number == calls
+        elif first and line == "    }":
+            lines.append(
+                f"        if (at_call != {last})\n            return -1;" if chained else _end(str(first - 1), 8)
+            )
+            covered, first = covered + last - first + 1, 0
+        elif first and chained and re.match(r" {8}/\* Strips? .* of \d+\. \*/$", line):
+            strips = True
+        elif strips and not inside and (call := re.match(r"( {8}| {12})\{ /\*", line)):
+            inside = call[1]
+            lines += [line, f"{inside}    {_BEGIN}"]
             continue
+        elif inside and line == f"{inside}}}":
+            lines.append(_end("at_call++", len(inside) + 4))
+            inside = ""
         lines.append(line)
-    if not runs or sum("clock_begin = now_ns()" in line for line in lines) != calls:
+    if covered != calls:
         raise UserError(
             "bad-bundle", f"the schedule does not show the {calls} calls of its manifest", hint="export it again"
         )
     place = next(i for i, line in enumerate(lines) if line.startswith("ts_routine "))
     return "\n".join([*lines[:place], _CLOCK % {"calls": calls, "most_runs": MOST_RUNS}, *lines[place:]]) + "\n"
+
+
+_BEGIN = "const long long clock_begin = now_ns();"
+
+
+def _end(number: str, indent: int) -> str:
+    return f"{' ' * indent}times[{number}][runs_done] = (unsigned)(now_ns() - clock_begin);"
 
 
 def _run(command: list[str]) -> str:

@@ -173,10 +173,10 @@ def test_warm_models_are_kept_and_few(site, monkeypatch):
     monkeypatch.setattr(questions, "WarmModel", lambda *given: built.append(given) or real(*given))
     warm = questions.WarmModels()
     model, device = models.find(site, "tiny"), site.device("host")
-    assert warm.get(site, model, device, "p50") is warm.get(site, model, device, "p50")
+    assert warm.get(site, model, device, "p50", ()) is warm.get(site, model, device, "p50", ())
     assert len(built) == 1
     for name in range(questions.MOST_WARM):
-        warm.get(site, model, dataclasses.replace(device, id=device.id), ("p90", "p50")[name % 2])
+        warm.get(site, model, dataclasses.replace(device, id=device.id), ("p90", "p50")[name % 2], ())
     assert len(built) == 2
 
 
