@@ -33,7 +33,8 @@ about a strip of it, and every one of them would have to be measured on every st
 ALIGN_BYTES = 64
 
 NEAR_BYTES = 256 * 2**10
-"""What the second-level cache of any processor with one keeps from strip to strip."""
+"""What the second-level cache of any processor that has one keeps from strip to strip. Where whole tensors do not fit,
+their rows come from further away, so the costs of warm strips would be too good to be true."""
 MOST_PACKING = 4
 """Times the plain weights that packed ones may take: F(4,3) has 36 numbers for 9."""
 
@@ -101,10 +102,11 @@ class Site:
 
     @cached_property
     def again_from(self) -> str:
-        """Where a strip finds what the strip before it used: the second-level cache if all of it stays there."""
+        """Where a strip finds its weights: the second-level cache if all that the chain touches stays there."""
         weights_elems = sum(weight_elems(shape) for shape in self.plan.shapes)
         buffers_bytes = sum(self.plan.buffer_bytes(i) for i in range(len(self.plan.shapes) - 1))
-        return "l2" if MOST_PACKING * F32_BYTES * weights_elems + buffers_bytes <= NEAR_BYTES else "l3"
+        tensors_bytes = self.input_bytes + self.output_bytes + buffers_bytes
+        return "l2" if MOST_PACKING * F32_BYTES * weights_elems + tensors_bytes <= NEAR_BYTES else "l3"
 
     @cached_property
     def buffer_offsets(self) -> tuple[int, ...]:
