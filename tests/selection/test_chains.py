@@ -1,6 +1,7 @@
 """Chains: the sites of a graph, and their options against enumeration."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from app.graph import zoo
 from app.graph.onnx_import import import_onnx
 from app.strips import StripMove
 from kernels import registry
-from kernels.spec import Layout
+from kernels.spec import F32_BYTES, Layout, weight_elems
+from tests import nets
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +93,41 @@ def test_rows_of_a_chw_input_are_read_with_the_pitch_of_whole_planes(sites):
     first = next(site for site in sites if site.in_layout is Layout.CHW)
     for shape in first.call_shapes[0]:
         assert shape.x_pitch == first.plan.shapes[0].h * first.plan.shapes[0].w
+
+
+def touched_bytes(site):
+    """What all calls of a chain work with: its tensors, its rows between them, and weights as packed at most."""
+    plain_bytes = F32_BYTES * sum(weight_elems(shape) for shape in site.plan.shapes)
+    rows_bytes = sum(site.plan.buffer_bytes(layer) for layer in range(len(site.plan.shapes) - 1))
+    return chains.MOST_PACKING * plain_bytes + site.input_bytes + rows_bytes + site.output_bytes
+
+
+@pytest.mark.parametrize(("size", "again_from"), [(16, "l2"), (96, "l3")])
+def test_strips_look_weights_up_in_the_cache_that_holds_all_their_chain_touches(size, again_from):
+    graph = import_onnx(nets.chain(depth=3, size=size), name="chain")
+    found = find_sites(graph, weights_from="dram")
+    assert found
+    for site in found:
+        assert (touched_bytes(site) <= chains.NEAR_BYTES) == (again_from == "l2")
+        assert site.again_from == again_from
+        chain = chains.Chain(site, tuple(chains.layer_primitives(site, i)[0] for i in range(len(site.nodes))))
+        for layer, node in enumerate(site.nodes):
+            steps = list(chain.step_keys(layer))
+            calls = [key.weights_from for key in steps if key.primitive == chain.primitives[layer].name]
+            assert calls[:1] == ["dram"], node.name
+            assert set(calls[1:]) == {again_from}
+            copies = {key.weights_from for key in steps if key.primitive == chains.mover().name}
+            assert copies <= {again_from}
+            counted = Counter()
+            for key, count in chain.keys(layer):
+                counted[key] += count
+            assert counted == Counter(steps)
+
+
+def test_weights_count_as_packed_where_all_must_stay_near():
+    """64 x 64 filters and small tensors: the plain weights would fit, those of Winograd would not."""
+    graph = import_onnx(nets.chain(depth=2, size=8, m=64), name="chain")
+    site = next(site for site in find_sites(graph) if len(site.nodes) == 2)
+    packed = chains.MOST_PACKING * F32_BYTES * sum(weight_elems(shape) for shape in site.plan.shapes)
+    assert touched_bytes(site) - packed + packed // chains.MOST_PACKING <= chains.NEAR_BYTES < touched_bytes(site)
+    assert site.again_from == "l3"
