@@ -255,18 +255,29 @@ def _accepts_all(_shape: Shape) -> str | None:
 
 
 @dataclass(frozen=True)
+class Packer:
+    """A C routine (include/ts_packer.h) that packs weights where the network runs, into the bytes of `Packing.pack`."""
+
+    name: str  # C symbol before prefixing
+    source: str  # C file, relative to the kernels folder
+    headers: tuple[str, ...] = ("include/ts.h", "include/ts_packer.h")
+
+
+@dataclass(frozen=True)
 class Packing:
-    """How weights are rearranged or transformed at export; C never repacks.
+    """How weights are rearranged or transformed: at export, or by `packer` when a network starts.
 
     `elems(shape)` is the exact number of floats `pack(shape, weights)` returns (1-D float32).
     `weights` comes in the operator's order given in `OPS`. `cuts(shape)` are output channels at which the packed
     weights of an ungrouped shape fall apart: what is packed for the channels between two cuts is what the smaller
-    operator of those channels packs. With cuts, a grouped shape falls apart between groups. None: never.
+    operator of those channels packs. With cuts, a grouped shape falls apart between groups. None: never. Only a
+    packing that makes weights larger has a `packer`.
     """
 
     elems: Callable[[Shape], int]
     pack: Callable[[Shape, Array], Array]
     cuts: Callable[[Shape], Iterable[int]] | None = None
+    packer: Packer | None = None
 
 
 def _as_is(_shape: Shape, weights: Array) -> Array:
@@ -299,8 +310,7 @@ def _row_cuts(s: Shape) -> Iterable[int]:
 AS_IS = Packing(weight_elems, _as_is, _row_cuts)
 BIAS_AS_IS = Packing(bias_elems, _as_is)
 
-# Largest allowed error of one call, relative to max|y| of a float64 reference before its clamp
-# (design.md section 9).
+# Largest allowed error of one call, relative to max|y| of a float64 reference before its clamp (design.md, 9).
 EXACT = 0.0  # moves data, never rounds
 DIRECT_ERROR = 1e-5
 WINOGRAD_F4_ERROR = 5e-5
@@ -332,7 +342,7 @@ class Primitive:
     packing: Packing = AS_IS
     bias_packing: Packing = BIAS_AS_IS
     max_rel_err: float = DIRECT_ERROR
-    in_place: bool = False  # y may be the same memory as x[0] (same layout, same dims)
+    in_place: bool = False  # y may be the same memory as x[0] (same layout, same dims, same pitch)
     residual: bool = False  # computes shapes with a residual; y may then be the same memory as x[1]
     pitched: bool = False  # computes shapes with a pitch
     row_grain: int = 1  # output rows computed together: threads share rows in multiples of it (kernels/split.py)
@@ -380,6 +390,11 @@ class Primitive:
         """Scratch bytes one call writes, exactly."""
         return F32_BYTES * self.workspace_elems(shape)
 
-    def weights_bytes(self, shape: Shape) -> int:
-        """Bytes of packed weights and bias as shipped."""
-        return F32_BYTES * (self.packing.elems(shape) + self.bias_packing.elems(shape))
+    def weights_bytes(self, shape: Shape, *, resident: bool = False) -> int:
+        """Bytes of weights and bias as shipped: packed, or with `resident` packed only when the network starts."""
+        elems = weight_elems(shape) if resident else self.packing.elems(shape)
+        return F32_BYTES * (elems + self.bias_packing.elems(shape))
+
+    def resident_bytes(self, shape: Shape) -> int:
+        """Bytes of memory that weights packed at the start take."""
+        return F32_BYTES * self.packing.elems(shape)

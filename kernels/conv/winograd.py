@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
-from kernels.conv.winograd_form import Float64Array, Form, filter_transform, square_tiles
+from kernels.conv.winograd_form import Float64Array, Form, filter_transform, square_tiles, transformed
 from kernels.spec import DIRECT_ERROR, WINOGRAD_F4_ERROR, WINOGRAD_F6_ERROR, Layout
 
 CHW, HWC, CHW8C, CHW16C = Layout.CHW, Layout.HWC, Layout.CHW8C, Layout.CHW16C
@@ -36,8 +34,7 @@ def _square(name: str, m: int, r: int, allowed: float, blockings: tuple[str, ...
 
     def transform(filters: Float64Array) -> Float64Array:
         G = filter_transform(m, r)
-        rows: Float64Array = np.einsum("ai,mcij,bj->abcm", G, filters, G, optimize=True)
-        return rows.reshape(-1, len(filters))
+        return transformed(filters, G, G).reshape(-1, len(filters))
 
     return Form(
         name,

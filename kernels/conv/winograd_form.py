@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.conv.panels import BLOCK, blocks, pack_panels, panel_blocks, panel_cuts
-from kernels.spec import Array, Layout, Packing, Primitive, Shape
+from kernels.spec import Array, Layout, Packer, Packing, Primitive, Shape
 
 CITE = "Lavin & Gray 2016, Fast algorithms for convolutional neural networks; points: Barabasz et al. 2020"
 Float64Array = npt.NDArray[np.float64]
@@ -45,6 +45,24 @@ def filter_transform(m: int, r: int) -> Float64Array:
         for i, p in enumerate(points)
     ]
     return np.array([*rows, [0.0] * (r - 1) + [1.0]])
+
+
+def transformed(filters: Float64Array, rows: Float64Array, columns: Float64Array) -> Float64Array:
+    """rows w columns^T of filters [m][c][kh][kw], as [a][b][c][m]: the tables are [a][kh] and [b][kw].
+
+    Products are added by rising row, then by rising column, none fused: in the order of winograd_pack.c, so that both
+    give the same bytes.
+    """
+    taps = filters.transpose(2, 3, 1, 0)
+    lines = [_sum(row, taps) for row in rows]
+    return np.array([[_sum(column, line) for column in columns] for line in lines])
+
+
+def _sum(factors: Float64Array, terms: Float64Array) -> Float64Array:
+    total: Float64Array = factors[0] * terms[0]
+    for factor, term in zip(factors[1:], terms[1:], strict=True):
+        total = total + factor * term
+    return total
 
 
 @dataclass(frozen=True)
@@ -153,7 +171,8 @@ class Form:
             filters = weights.reshape(s.group, s.m // s.group, s.c // s.group, s.kh, s.kw).astype(np.float64)
             return np.concatenate([pack_panels(self.transform(g).astype(np.float32), widest) for g in filters])
 
-        return Packing(elems, pack, lambda s: panel_cuts(s.m, widest))
+        packer = Packer(f"pack_winograd_{self.name}_b{widest}", "conv/winograd_pack.c")
+        return Packing(elems, pack, lambda s: panel_cuts(s.m, widest), packer)
 
 
 def square_tiles(m: int) -> Callable[[Shape], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.conv.winograd_form import Float64Array, Form, filter_transform
+from kernels.conv.winograd_form import Float64Array, Form, filter_transform, transformed
 from kernels.spec import WINOGRAD_F4_ERROR, Layout, Shape
 
 
@@ -15,9 +15,9 @@ def _line(name: str, m: int, r: int) -> Form:
         return -(-s.oh // m) * s.ow if s.kh > 1 else s.oh * -(-s.ow // m)
 
     def transform(filters: Float64Array) -> Float64Array:
-        mg, cg = filters.shape[:2]
-        rows: Float64Array = np.einsum("ai,mci->acm", filter_transform(m, r), filters.reshape(mg, cg, r))
-        return rows.reshape(-1, mg)
+        G, same = filter_transform(m, r), np.ones((1, 1))
+        tall = filters.shape[2] > 1
+        return transformed(filters, G if tall else same, same if tall else G).reshape(-1, len(filters))
 
     return Form(
         name,

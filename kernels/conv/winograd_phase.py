@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.conv.winograd_form import CITE, Float64Array, Form, filter_transform, square_tiles
+from kernels.conv.winograd_form import CITE, Float64Array, Form, filter_transform, square_tiles, transformed
 from kernels.spec import WINOGRAD_F4_ERROR, Layout
 
 M = 4  # M x M outputs per tile
@@ -22,11 +22,7 @@ def _phase(name: str, kernel: int) -> Form:
     def transform(filters: Float64Array) -> Float64Array:
         G = filter_transform(M, r)
         at = {
-            (p, q): np.einsum(
-                "ai,mcij,bj->abcm", G[:, : r - p], filters[:, :, p::2, q::2], G[:, : r - q], optimize=True
-            )
-            for p in (0, 1)
-            for q in (0, 1)
+            (p, q): transformed(filters[:, :, p::2, q::2], G[:, : r - p], G[:, : r - q]) for p in (0, 1) for q in (0, 1)
         }
         rows = [at[phase][i, j] for i in range(a) for j in range(a) for phase in _phases(i, j, a - 1)]
         return np.concatenate(rows)

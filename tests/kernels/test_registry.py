@@ -77,6 +77,7 @@ def test_sources_leave_with_the_user_so_they_carry_the_licence_and_need_no_syste
 
 def test_every_source_below_kernels_belongs_to_a_declaration() -> None:
     declared = {p.source for p in PRIMITIVES.values()}
+    declared |= {p.packing.packer.source for p in PRIMITIVES.values() if p.packing.packer}
     present = {
         str(path.relative_to(registry.ROOT))
         for folder in ("conv", "ops", "convert")
