@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyomo.environ as pyo
 from pyomo.core.expr.numeric_expr import LinearExpression
-from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
+from pyomo.repn import generate_standard_repn
 
 from solver.flow import Flow
 from solver.problem import MemoryAxis
@@ -193,33 +193,46 @@ def _group(options: Iterable[tuple[int, object, int]], pairs: Iterable[tuple[int
 
 
 def compile_model(m: pyo.ConcreteModel) -> Matrix:
-    """Columns and rows of the model, by Pyomo's standard-form compiler."""
-    form = LinearStandardFormCompiler().write(m, mixed_form=True)
+    """Columns and rows of the model: the variables in their order, the constraints in theirs.
+
+    Not by Pyomo's own compiler: that one imports all of scipy first, which takes longer than any front here.
+    """
     flow: Flow = m.flow
-    by_rows = form.A.tocsr()
-    column = {id(variable): j for j, variable in enumerate(form.columns)}
-    row_lower = np.full(len(form.rows), -np.inf)
-    row_upper = np.full(len(form.rows), np.inf)
+    variables = [*m.x.values(), *m.y.values(), *([m.z] if m.component("z") is not None else [])]
+    column = {id(variable): j for j, variable in enumerate(variables)}
+    cost = np.zeros(len(variables))
+    times = generate_standard_repn(m.time_ns.expr)
+    for variable, coefficient in zip(times.linear_vars, times.linear_coefs, strict=True):
+        cost[column[id(variable)]] = coefficient
+    lower: list[float] = []
+    upper: list[float] = []
+    start, index, value = [0], [], []
     step_rows = np.zeros(len(flow.rows), np.int32)
-    for i, (row, value) in enumerate(zip(form.rows, form.rhs, strict=True)):
-        if row.bound_type <= 0:
-            row_lower[i] = value
-        if row.bound_type >= 0:
-            row_upper[i] = value
-        if row.constraint.parent_component() is m.step_memory:
-            step_rows[row.constraint.index()] = i
+    total_row = None
+    for constraint in m.component_data_objects(pyo.Constraint, active=True):
+        body = generate_standard_repn(constraint.body)
+        assert body.is_linear()
+        if constraint.parent_component() is m.step_memory:
+            step_rows[constraint.index()] = len(lower)
+        elif constraint is m.component("total"):
+            total_row = len(lower)
+        lower.append(-np.inf if constraint.lb is None else constraint.lb - body.constant)
+        upper.append(np.inf if constraint.ub is None else constraint.ub - body.constant)
+        index += [column[id(variable)] for variable in body.linear_vars]
+        value += body.linear_coefs
+        start.append(len(index))
     return Matrix(
-        total_row=next((i for i, row in enumerate(form.rows) if row.constraint is m.component("total")), None),
+        total_row=total_row,
         total_base_bytes=flow.base_bytes + sum(least_weights(flow)),
-        upper=np.array([np.inf if variable.ub is None else variable.ub for variable in form.columns]),
-        cost=np.asarray(form.c.todense(), dtype=np.float64).reshape(-1),
-        row_lower=row_lower,
-        row_upper=row_upper,
-        start=by_rows.indptr.astype(np.int32),
-        index=by_rows.indices.astype(np.int32),
-        value=by_rows.data.astype(np.float64),
-        x=np.array([column.get(id(variable), -1) for variable in m.x.values()], np.int32),
-        y=np.array([column.get(id(variable), -1) for variable in m.y.values()], np.int32),
+        upper=np.array([np.inf if variable.ub is None else variable.ub for variable in variables]),
+        cost=cost,
+        row_lower=np.array(lower),
+        row_upper=np.array(upper),
+        start=np.array(start, np.int32),
+        index=np.array(index, np.int32),
+        value=np.array(value, np.float64),
+        x=np.arange(len(m.x), dtype=np.int32),
+        y=np.arange(len(m.x), len(m.x) + len(m.y), dtype=np.int32),
         step_rows=step_rows,
-        binary=np.array([variable.is_binary() for variable in form.columns]),
+        binary=np.array([variable.is_binary() for variable in variables]),
     )
