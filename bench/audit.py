@@ -1,17 +1,21 @@
 """Every network, end to end: import, measure, trace, export, compile, run, compare; prints the tables of the docs.
 
-    python bench/audit.py [--data DIR] [--points all|three] [--only NAME ...] [--cpu N] [--huge] [--docs FILE]
+    python bench/audit.py [--data DIR] [--only NAME ...] [--huge] [--points all|three] [--minutes M] [--docs F]
 
 For each network: the exact front on the arena and workspace axes; then every point of the arena front (with `--points
 three` the fastest, the knee and the smallest) is exported, compiled, run and compared with onnxruntime on the original
-file, predicted latency beside the bundle's own measurement. Those three are compiled by clang and with the sanitizers
-as well. A mismatch is any difference: outputs, arg-max, or bytes of the arena between prediction,
-macro and what the run touched; the exit status is 1 if there is one.
+file. Those three come first and are compiled by clang and with the sanitizers as well. The bundle's own timing is run
+three times with other bundles between; beside the predicted latency stand the median of the three and their spread.
+A mismatch is any difference: outputs, arg-max, or bytes of the arena between prediction, macro and what the run
+touched; the exit status is 1 if there is one.
+
+`--huge` adds VGG-16 and VGG-19, with 550 MB of weights a bundle. After M minutes with a network no bundle but those
+three is begun, and the table of fronts says how many were judged; the next run with the same DIR goes on with the rest.
 
 DIR keeps everything that was measured: costs-*.jsonl, rows.jsonl (a line per bundle, appended when it is done),
 compiled kernels and the bundles whose latency was predicted worst. Stopped at any moment, the audit goes on where it
 was; a bundle is judged again only if a byte of it, the compiler or the core has changed. audit.json and audit.md are
-written after every network; all tables go between the marks of FILE when everything is done.
+written after every network; all tables go between the marks of F when everything is done.
 """
 
 from __future__ import annotations
@@ -22,22 +26,21 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import audit_report
 import layers
-import networks as made
-import numpy as np
+from audit_files import append_line, around_tables, load_costs, read_lines, write
+from audit_networks import Case, Network, all_networks
+from audit_timing import Turns, whole
 
 from app.cli.bench import knee
 from app.codegen.bundle import pack
 from app.codegen.emit import emit
 from app.codegen.plan import Provenance, make_plan
-from app.costs import Cost, CostKey, CostTable
+from app.costs import CostTable
 from app.errors import UserError
-from app.graph import oracle, zoo
 from app.graph.ir import Graph
 from app.graph.onnx_import import import_onnx
 from app.points import Frontier, Point
@@ -50,74 +53,10 @@ from app.verify import verify_bundle
 from app.verify.build import OPTIMISED_FLAGS
 
 ROOT = Path(__file__).parents[1]
-HUGE = {"vgg16", "vgg19"}
 AXES = ("arena", "workspace")
 WORST_BUNDLES = 3
 
 Row = dict[str, Any]
-Case = tuple[list[np.ndarray], list[np.ndarray]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """One ONNX file and the inputs it is judged on."""
-
-    name: str
-    data: bytes
-    inputs: list[dict[str, np.ndarray]]
-
-    def cases(self, graph: Graph) -> list[Case]:
-        """Inputs and what onnxruntime answers on the original file, in port order."""
-        answers = [oracle.run_onnx(self.data, values) for values in self.inputs]
-        return [
-            ([values[name] for name in graph.inputs], [outputs[name] for name in graph.outputs])
-            for values, outputs in zip(self.inputs, answers, strict=True)
-        ]
-
-
-def all_networks(models: Path, only: list[str], huge: bool) -> Iterator[Network]:
-    """The trained networks of `models` (when present), the example library, those of bench/networks.py."""
-    drawn: dict[str, Callable[[], bytes]] = {name: lambda n=name: zoo.materialise(n) for name in zoo.EXAMPLES}
-    drawn |= made.NETWORKS
-    trained = {path.stem: path for path in sorted(models.glob("*.onnx"))}
-    unknown = sorted(set(only) - drawn.keys() - trained.keys())
-    if unknown:
-        raise UserError(
-            "query-invalid", f"no such network: {', '.join(unknown)}", hint="see --models and bench/networks.py"
-        )
-    for name in only or [*trained, *(name for name in drawn if huge or name not in HUGE)]:
-        data = trained[name].read_bytes() if name in trained else drawn[name]()
-        cases = sorted((models / "ref").glob(f"{name}.*.in.npy")) if name in trained else []
-        graph = import_onnx(data, name=name)
-        random = np.random.default_rng(7)
-        inputs = [{graph.inputs[0]: np.load(case)} for case in cases] or [
-            {port: random.standard_normal(graph.tensors[port].dims, np.float32) for port in graph.inputs}
-        ]
-        yield Network(name, data, inputs)
-
-
-def load_costs(file: Path) -> list[Cost]:
-    """Costs of earlier runs."""
-    rows = read_lines(file)
-    return [Cost(**(row | {"key": CostKey(**row["key"]), "samples_ns": tuple(row["samples_ns"])})) for row in rows]
-
-
-def read_lines(file: Path) -> list[Row]:
-    """The JSON documents of a file with one in each line; a last line that a kill cut short is left out."""
-    if not file.exists():
-        return []
-    lines = file.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
-
-
-def append_line(file: Path, document: Any) -> None:
-    """One more line; first the rest of a line that a kill cut short goes."""
-    if file.exists():
-        whole = file.read_bytes().rpartition(b"\n")
-        if whole[2]:
-            file.write_bytes(whole[0] + whole[1])
-    with file.open("a") as out:
-        out.write(json.dumps(document) + "\n")
 
 
 @dataclasses.dataclass
@@ -127,12 +66,17 @@ class Audit:
     data: Path
     device: Device
     points: str
+    minutes: float | None = None
     known: list[Row] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
-        (self.data / "bundles").mkdir(exist_ok=True)
-        self.known = read_lines(self.data / "rows.jsonl")
+        for name in ("bundles", "programs"):
+            (self.data / name).mkdir(exist_ok=True)
+        for left in (self.data / "programs").iterdir():
+            left.unlink()
+        self.known = [row for row in read_lines(self.data / "rows.jsonl") if whole(row)]
+        self.turns = Turns(self.runner, self.done)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -177,11 +121,17 @@ class Audit:
             labels.setdefault(point.id, []).append(label)
         chosen = front.points[::-1] if self.points == "all" else [p for p in front.points[::-1] if p.id in labels]
         cases = network.cases(graph)
-        rows = []
-        for number, point in enumerate(chosen, 1):
+        rows: dict[int, Row] = {}
+        started = time.perf_counter()
+        for number, point in sorted(enumerate(chosen, 1), key=lambda pair: pair[1].id not in labels):
+            late = self.minutes is not None and time.perf_counter() - started > 60 * self.minutes
+            if late and point.id not in labels:
+                print(f"  {len(chosen) - len(rows)} bundles are left for another run", flush=True)
+                break
             label = " = ".join(labels.get(point.id, [])) or f"{number} of {len(chosen)}"
-            rows.append(self.bundle(network, graph, cases, front, point, label, everything=point.id in labels))
-        return fronts, rows
+            rows[number] = self.bundle(network, graph, cases, front, point, label, everything=point.id in labels)
+        traced["arena"][1]["judged"] = len(rows)
+        return fronts, [rows[number] for number in sorted(rows)]
 
     def front(self, network: Network, graph: Graph, costs: CostTable, axis: str) -> tuple[Frontier, Row]:
         """The front on an axis and its row."""
@@ -224,16 +174,27 @@ class Audit:
             "device": self.device.fingerprint(),
             "cpus": list(self.device.cpus),
         }
-        judged = [r for r in self.known if identity.items() <= r.items() and r["everything"] >= everything]
-        row = judged[-1] if judged else None
-        if row is None:
-            row = identity | {"everything": everything} | self.judged(data, cases, point, everything=everything)
-            append_line(self.data / "rows.jsonl", row | {"point": label})
-            self.known.append(row)
-            self.keep_if_bad(row, data)
-        row |= {"point": label}
-        print(f"  {label}{' (known)' if judged else ''}: {audit_report.sentence(row)}", flush=True)
+        for row in reversed(self.known):
+            if identity.items() <= row.items() and row["everything"] >= everything:
+                row["point"] = label
+                print(f"  {label} (known): {audit_report.sentence(row)}", flush=True)
+                return row
+        program = self.data / "programs" / f"{network.name}-{identity['bundle_sha256']}"
+        row = identity | {"point": label, "everything": everything}
+        row |= self.judged(data, cases, point, program, everything=everything)
+        self.path_of(row).write_bytes(data)
+        if row["mismatch"]:
+            self.done(row)
+        else:
+            self.turns.join(row, program, row["builds"][0]["median_ns"])
         return row
+
+    def done(self, row: Row) -> None:
+        """Keep and print the row of a bundle that has been judged and timed."""
+        append_line(self.data / "rows.jsonl", row)
+        self.known.append(row)
+        self.forget_good_bundles()
+        print(f"  {row['network']}, {row['point']}: {audit_report.sentence(row)}", flush=True)
 
     def export(self, network: Network, graph: Graph, cases: list[Case], front: Frontier, point: Point) -> bytes:
         """The zip of a point."""
@@ -254,8 +215,11 @@ class Audit:
         plan = make_plan(network.name, graph.constants, schedule, prefix="net", vectors=cases, provenance=provenance)
         return pack(emit(plan), "net")
 
-    def judged(self, data: bytes, cases: list[Case], point: Point, *, everything: bool) -> Row:
-        """What compiling, running and comparing found; `mismatch` is "" when everything agrees."""
+    def judged(self, data: bytes, cases: list[Case], point: Point, program: Path, *, everything: bool) -> Row:
+        """What compiling, running and comparing found; `mismatch` is "" when everything agrees.
+
+        The self-test's program, as the device's compiler made it, stays at `program`.
+        """
         started = time.perf_counter()
         row: Row = {
             "point_id": point.id,
@@ -279,6 +243,7 @@ class Audit:
                     runs=1 if sanitize else None,
                     runner=self.runner,
                     cache=self.data / "objects",
+                    keep_selftest=None if row["builds"] else program,
                 )
             except Exception as error:  # a night's run must not end at its first finding, whatever it is
                 found = "; ".join(item.detail for item in getattr(error, "items", ())[:3])
@@ -289,24 +254,23 @@ class Audit:
             if proof.arena_bytes != point.arena_bytes or not proof.argmax_ok:
                 row["mismatch"] = f"the arena is {proof.arena_bytes} bytes, predicted are {point.arena_bytes}"
                 break
+        if row["mismatch"]:
+            program.unlink(missing_ok=True)
         if row["builds"]:
-            row["measured_ns"] = row["builds"][0]["median_ns"]
-            row["error"] = row["measured_ns"] / point.latency_ns - 1
             row["arena_bytes"] = row["builds"][0]["arena_bytes"]
             row["arena_used_bytes"] = row["builds"][0]["arena_used_bytes"]
             row["max_rel_err"] = max(build["max_rel_err"] for build in row["builds"])
         row["judged_s"] = time.perf_counter() - started
         return row
 
-    def keep_if_bad(self, row: Row, data: bytes) -> None:
+    def forget_good_bundles(self) -> None:
         """Keep the bundles that are wrong, and those whose latency was predicted worst, for a look inside."""
-        path = self.path_of(row)
-        path.write_bytes(data)
-        wrong = {self.path_of(r) for r in self.known if r["mismatch"]}
-        kept = wrong | {self.path_of(r) for r in self.worst(self.known)}
-        for other in (self.data / "bundles").glob("*.zip"):
-            if other not in kept:
-                other.unlink()
+        wrong = {self.path_of(row) for row in self.known if row["mismatch"]}
+        waiting = {self.path_of(row) for row, _ in self.turns.waiting}
+        kept = wrong | waiting | {self.path_of(row) for row in self.worst(self.known)}
+        for path in (self.data / "bundles").glob("*.zip"):
+            if path not in kept:
+                path.unlink()
 
     def path_of(self, row: Row) -> Path:
         """Where the bundle of a row lies, if it was kept."""
@@ -328,27 +292,6 @@ class Audit:
         return parts
 
 
-def write(data: Path, document: dict[str, Any], tables: list[str], docs: Path | None) -> None:
-    """audit.json and audit.md; in `docs`, what stands between the two marks."""
-    text = "\n".join([*audit_report.markdown(document), *tables]).rstrip() + "\n"
-    for name, content in (("audit.json", json.dumps(document, indent=1) + "\n"), ("audit.md", text)):
-        fresh = data / f".{name}.new"
-        fresh.write_text(content)
-        fresh.replace(data / name)
-    if docs is not None:
-        before, after = around_tables(docs)
-        docs.write_text(f"{before}\n{text}\n{after}")
-
-
-def around_tables(docs: Path) -> tuple[str, str]:
-    """The page up to its first mark and from its second one on; raises UserError when it has none."""
-    before, begin, rest = docs.read_text().partition("<!-- tables -->\n")
-    _, end, after = rest.partition("<!-- end of tables -->\n")
-    if not begin or not end:
-        raise UserError("file-unreadable", f"{docs} has no <!-- tables --> and <!-- end of tables -->")
-    return before + begin, end + after
-
-
 def main() -> int:
     """Run the audit; 0 when every bundle does what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -360,6 +303,7 @@ def main() -> int:
     parser.add_argument("--points", choices=("all", "three"), default="all", help="of each arena front")
     parser.add_argument("--cpu", type=int, help="core to measure and run on (default: the last one)")
     parser.add_argument("--huge", action="store_true", help="also VGG-16 and VGG-19: 550 MB of weights each")
+    parser.add_argument("--minutes", type=float, help="for a network, after which only three points are judged")
     parser.add_argument("--docs", type=Path, help="write the tables between the marks of this file too")
     arguments = parser.parse_args()
     device = host_device()
@@ -367,7 +311,7 @@ def main() -> int:
         device = dataclasses.replace(device, cpus=(arguments.cpu,))
     if arguments.docs is not None:
         around_tables(arguments.docs)  # rather now than after some hours
-    audit = Audit(arguments.data, device, arguments.points)
+    audit = Audit(arguments.data, device, arguments.points, arguments.minutes)
     document: dict[str, Any] = {"environment": device.environment(), "points": arguments.points}
     document |= {"fronts": [], "rows": []}
     print(json.dumps(document["environment"]))
@@ -377,6 +321,8 @@ def main() -> int:
         document["rows"] += rows
         document["summary"] = audit_report.summary(document["rows"])
         write(arguments.data, document, [], None)
+    audit.turns.finish()
+    document["summary"] = audit_report.summary(document["rows"])
     write(arguments.data, document, audit.layer_tables(document["rows"]), arguments.docs)
     print(f"\n{audit_report.summary_sentence(document['summary'])}\n{arguments.data / 'audit.md'}")
     return 1 if document["summary"]["mismatches"] else 0

@@ -10,8 +10,12 @@ Row = dict[str, Any]
 
 
 def summary(rows: list[Row]) -> dict[str, Any]:
-    """Bundles, mismatches, and the prediction error: median, 90th percentile and worst of |measured/predicted - 1|."""
+    """Bundles, mismatches, and the prediction error: median, 90th percentile and worst of |measured/predicted - 1|.
+
+    A spread is how far the timings of one bundle lie apart, as a share of their median.
+    """
     errors = sorted(abs(row["error"]) for row in rows if "error" in row)
+    spreads = sorted(row["spread"] for row in rows if "spread" in row)
     return {
         "networks": len({row["network"] for row in rows}),
         "bundles": len(rows),
@@ -19,6 +23,8 @@ def summary(rows: list[Row]) -> dict[str, Any]:
         "error_median": statistics.median(errors) if errors else None,
         "error_p90": errors[math.ceil(0.9 * len(errors)) - 1] if errors else None,
         "error_worst": errors[-1] if errors else None,
+        "spread_median": statistics.median(spreads) if spreads else None,
+        "spread_worst": spreads[-1] if spreads else None,
         "max_rel_err": max((row["max_rel_err"] for row in rows if "max_rel_err" in row), default=None),
     }
 
@@ -33,8 +39,9 @@ def summary_sentence(figures: dict[str, Any]) -> str:
         return head
     return (
         f"{head} Prediction error: median {_percent(figures['error_median'])}, 90th percentile "
-        f"{_percent(figures['error_p90'])}, worst {_percent(figures['error_worst'])}. Largest relative error of an "
-        f"output: {figures['max_rel_err']:.1e}."
+        f"{_percent(figures['error_p90'])}, worst {_percent(figures['error_worst'])}. Timings of one bundle lie "
+        f"{_percent(figures['spread_median'])} apart in the median, {_percent(figures['spread_worst'])} at worst. "
+        f"Largest relative error of an output: {figures['max_rel_err']:.1e}."
     )
 
 
@@ -45,8 +52,9 @@ def sentence(row: Row) -> str:
     clang = [build["median_ns"] for build in row["builds"][1:] if not build["sanitized"]]
     others = "".join(f", clang {_ms(ns)} ms" for ns in clang)
     return (
-        f"predicted {_ms(row['predicted_ns'])} ms, measured {_ms(row['measured_ns'])} ms ({100 * row['error']:+.1f} %)"
-        f"{others}, arena {row['arena_used_bytes']}, error {row['max_rel_err']:.1e}, {row['judged_s']:.1f} s"
+        f"predicted {_ms(row['predicted_ns'])} ms, measured {_ms(row['measured_ns'])} ms ({100 * row['error']:+.1f} %, "
+        f"spread {_percent(row['spread'])}){others}, "
+        f"arena {row['arena_used_bytes']}, error {row['max_rel_err']:.1e}, {row['judged_s']:.1f} s"
     )
 
 
@@ -62,8 +70,8 @@ def markdown(document: dict[str, Any]) -> list[str]:
         "### Predicted and measured",
         "",
         *_table(
-            ("network", "point", "predicted ms", "measured ms", "error", "arena predicted = macro = touched, bytes",
-             "max rel err", "arg-max", "builds"),
+            ("network", "point", "predicted ms", "measured ms", "error", "spread",
+             "arena predicted = macro = touched, bytes", "max rel err", "arg-max", "builds"),
             [_bundle_row(row) for row in rows],
             left=2,
         ),
@@ -83,7 +91,7 @@ def markdown(document: dict[str, Any]) -> list[str]:
 def _bundle_row(row: Row) -> tuple[str, ...]:
     start = (row["network"], row["point"], _ms(row["predicted_ns"]))
     if row["mismatch"]:
-        return (*start, "", "", str(row["predicted_arena_bytes"]), "", "", f"MISMATCH: {row['mismatch']}")
+        return (*start, "", "", "", str(row["predicted_arena_bytes"]), "", "", f"MISMATCH: {row['mismatch']}")
     builds = [
         ("clang" if "clang" in build["compiler"] else "gcc") + (" sanitized" if build["sanitized"] else "")
         for build in row["builds"]
@@ -92,6 +100,7 @@ def _bundle_row(row: Row) -> tuple[str, ...]:
         *start,
         _ms(row["measured_ns"]),
         f"{100 * row['error']:+.1f} %",
+        _percent(row["spread"]),
         str(row["arena_used_bytes"]),
         f"{row['max_rel_err']:.1e}",
         "equal",
@@ -119,7 +128,8 @@ def _front_row(arena: Row, workspace: Row) -> tuple[str, ...]:
 
 def _front_words(front: Row) -> str:
     doubts = [word for word, holds in (("not all proven", front["proven"]), ("cut", front["complete"])) if not holds]
-    return ", ".join([f"{front['points']} in {front['traced_s']:.2f} s", *doubts])
+    some = [f"{front['judged']} judged"] if front.get("judged", front["points"]) < front["points"] else []
+    return ", ".join([f"{front['points']} in {front['traced_s']:.2f} s", *some, *doubts])
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]], *, left: int) -> list[str]:

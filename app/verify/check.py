@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def verify_bundle(
     runner: Sequence[str] = (),
     timeout_s: float = 900.0,
     cache: Path | None = None,
+    keep_selftest: Path | None = None,
 ) -> Verification:
     """Compile `bundle` (zip bytes, zip file, stream or folder) with `-std=c11 -Wall -Wextra -Werror -O3`, run, compare.
 
@@ -83,7 +85,8 @@ def verify_bundle(
     Both its self-test and a driver of ours must agree with them. `sanitize` builds with ASan and UBSan instead of -O3,
     and a bundle with threads once more with TSan, of whose run only the verdict counts.
     `runner` goes before each program, for example an emulator. `timeout_s` bounds each compilation and each run.
-    `cache` keeps compiled kernels for the next bundle of the same ones (app.verify.build.build).
+    `cache` keeps compiled kernels for the next bundle of the same ones (app.verify.build.build); `keep_selftest` is
+    where the self-test's program stays, to be run again, when all is well.
     Raises UserError `bad-bundle`, `bundle-altered`, `compiler-missing`, `bundle-does-not-compile`, `bundle-mismatch`,
     `bundle-arena-mismatch` or `bundle-timeout`.
     """
@@ -92,13 +95,15 @@ def verify_bundle(
         if sanitize and found.threads > 1:
             racing = build(found, compiler, extra_flags, mode=RACE_FLAGS, timeout_s=timeout_s, cache=cache)
             _probe(found, racing, cases, runner, timeout_s)
-            _selftest(racing, runs, runner, timeout_s)
+            run_selftest(racing.selftest, runs, runner, timeout_s)
         mode = SANITIZE_FLAGS if sanitize else OPTIMISED_FLAGS
         built = build(found, compiler, extra_flags, mode=mode, timeout_s=timeout_s, cache=cache)
         probe_figures, outputs = _probe(found, built, cases, runner, timeout_s)
         max_rel_err = _compare(found, cases, outputs)
-        selftest = _selftest(built, runs, runner, timeout_s)
+        selftest = run_selftest(built.selftest, runs, runner, timeout_s)
         used, arena = _arena(found, probe_figures, selftest)
+        if keep_selftest is not None:
+            shutil.copy2(built.selftest, keep_selftest)
         return Verification(
             compiler=built.compiler,
             flags=built.flags,
@@ -174,9 +179,9 @@ def _compare(bundle: OpenedBundle, cases: Cases, answers: list[tuple[FloatArray,
     return worst_error
 
 
-def _selftest(built: Built, runs: int | None, runner: Sequence[str], timeout_s: float) -> dict[str, str]:
+def run_selftest(program: Path, runs: int | None, runner: Sequence[str], timeout_s: float) -> dict[str, str]:
     """The bundle's own test: its figures; raises when it reports a failure."""
-    done = _run([*runner, str(built.selftest), *([str(runs)] if runs else [])], timeout_s)
+    done = _run([*runner, str(program), *([str(runs)] if runs else [])], timeout_s)
     line = _SELFTEST_LINE.fullmatch(done.stdout.strip())
     if done.returncode < 0 or done.returncode == _SELFTEST_MEMORY_STATUS:
         raise _arena_error("its self-test finds a broken promise about memory", done.stderr)

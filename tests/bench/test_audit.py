@@ -69,11 +69,74 @@ def network(audit_module):
     return audit_module.Network("chain", data, [nets.random_inputs(data)])
 
 
+def self_test(path, log, name, times_ns):
+    """A program that says what a bundle's self-test says, another time at each start; the last one again and again."""
+    line = "max_rel_err=0 argmax=ok arena_used_bytes=64 arena_bytes=64 median_ns=$1 runs=5 class=0"
+    later = " ".join(map(str, times_ns))
+    path.write_text(
+        f"#!/bin/sh\necho {name} >> {log}\nset -- {later}\nshift $(grep -c '^{name}$' {log})\n"
+        f"[ $# -gt 0 ] || exit 1\necho {line}\n"
+    )
+    path.chmod(0o755)
+
+
+def test_every_bundle_is_timed_three_times_with_others_between(audit_module, tmp_path):
+    log, done = tmp_path / "log", []
+    turns = audit_module.Turns((), done.append)
+    for name in "abcd":
+        program = tmp_path / name
+        log.open("a").write(f"{name}\n")  # the timing that comes with the judgement
+        self_test(program, log, name, (0, 0, 120, 100))
+        turns.join({"name": name, "mismatch": "", "predicted_ns": 100}, program, 110)
+        assert len(turns.waiting) <= 2
+    turns.finish()
+    assert "".join(log.read_text().split()) == "abacbadcbdcd"
+    assert [row["name"] for row in done] == list("abcd")
+    for row in done:
+        assert row["times_ns"] == [110, 120, 100]
+        assert row["measured_ns"] == 110
+        assert row["error"] == pytest.approx(0.1)
+        assert row["spread"] == pytest.approx(20 / 110)
+    assert not [path for path in tmp_path.iterdir() if path != log]
+
+
+def test_a_self_test_that_fails_when_timed_again_is_a_mismatch(audit_module, tmp_path):
+    done = []
+    turns = audit_module.Turns((), done.append)
+    program = tmp_path / "program"
+    self_test(program, tmp_path / "log", "program", ())
+    turns.join({"mismatch": "", "predicted_ns": 100}, program, 110)
+    turns.finish()
+    assert "timed once more" in done[0]["mismatch"]
+    assert not program.exists()
+
+
+@pytest.mark.slow
+def test_when_time_is_up_only_the_named_points_are_judged(audit_module, make, network):
+    new, _ = make
+    audit = new()
+    audit.minutes = 0.0
+    fronts, rows = audit.network(network)
+    audit.turns.finish()
+    assert {label for row in rows for label in row["point"].split(" = ")} == {"fastest", "knee", "smallest"}
+    assert fronts[0]["judged"] == len(rows) < fronts[0]["points"]
+    document = {"environment": DEVICE.environment(), "fronts": fronts, "rows": rows}
+    document["summary"] = audit_module.audit_report.summary(rows)
+    assert f", {len(rows)} judged | " in "\n".join(audit_module.audit_report.markdown(document))
+
+
 @pytest.mark.slow
 def test_every_point_is_judged_once_and_a_stopped_audit_goes_on(audit_module, make, network, tmp_path):
     new, builds = make
     cc = DEVICE.toolchain.cc
-    fronts, rows = new().network(network)
+
+    def judged(points="all"):
+        audit = new(points)
+        found = audit.network(network)
+        audit.turns.finish()
+        return found
+
+    fronts, rows = judged()
     assert [front["axis"] for front in fronts] == ["arena", "workspace"]
     assert len(rows) == fronts[0]["points"] > 1
     assert not any(row["mismatch"] for row in rows)
@@ -84,7 +147,7 @@ def test_every_point_is_judged_once_and_a_stopped_audit_goes_on(audit_module, ma
     assert (figures["bundles"], figures["mismatches"]) == (len(rows), 0)
 
     builds.clear()
-    _, three = new("three").network(network)
+    _, three = judged("three")
     assert builds == []
     assert {label for row in three for label in row["point"].split(" = ")} == {"fastest", "knee", "smallest"}
     assert [row["bundle_sha256"] for row in three] == [row["bundle_sha256"] for row in rows if row["everything"]]
@@ -95,10 +158,17 @@ def test_every_point_is_judged_once_and_a_stopped_audit_goes_on(audit_module, ma
     assert len(lines) == len(rows)
     file.write_text("".join(lines[:-1]) + lines[-1][:40])
     builds.clear()
-    _, again = new().network(network)
-    assert len(builds) == (3 if rows[-1]["everything"] else 1)
+    _, again = judged()
+    lost = json.loads(lines[-1])
+    assert len(builds) == (3 if lost["everything"] else 1)
     assert [row["bundle_sha256"] for row in again] == [row["bundle_sha256"] for row in rows]
-    assert [json.loads(line)["point_id"] for line in file.read_text().splitlines()] == [row["point_id"] for row in rows]
+    kept = [json.loads(line)["point_id"] for line in file.read_text().splitlines()]
+    assert sorted(kept) == sorted(row["point_id"] for row in rows)
+    assert not list((tmp_path / "programs").iterdir())
+
+    # What an audit had that timed once is judged again.
+    file.write_text("".join(json.dumps(row | {"times_ns": row["times_ns"][:1]}) + "\n" for row in rows[:1]))
+    assert new().known == []
 
     document = {"environment": DEVICE.environment(), "fronts": fronts, "rows": again, "summary": figures}
     page = tmp_path / "page.md"
@@ -131,10 +201,12 @@ def test_what_is_wrong_is_a_mismatch_and_its_bundle_is_kept(audit_module, make, 
 
 def test_the_prediction_errors_are_ranked_by_size(audit_module):
     errors = [0.01, -0.02, 0.03, -0.2, 0.04, 0.0, 0.05, 0.06, -0.07, 0.08]
-    rows = [{"network": "n", "mismatch": "", "error": e, "max_rel_err": 1e-6} for e in errors]
+    rows = [{"network": "n", "mismatch": "", "error": e, "max_rel_err": 1e-6, "spread": abs(e) / 2} for e in errors]
     figures = audit_module.audit_report.summary(rows)
     assert figures["error_median"] == pytest.approx(0.045)
     assert (figures["error_p90"], figures["error_worst"]) == (0.08, 0.2)
+    assert figures["spread_median"] == pytest.approx(0.0225)
+    assert figures["spread_worst"] == 0.1
 
 
 def test_each_call_of_a_bundle_is_timed(audit_module, layers_module, make, network, tmp_path, monkeypatch):
