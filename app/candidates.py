@@ -17,7 +17,7 @@ from app.costs import CostKey
 from app.errors import Item, UserError
 from app.graph.ir import VIEW, Graph, Node
 from app.links import ConversionStep, Link, links_of
-from app.options import NodeOption, offered, plain
+from app.options import NodeOption, offered, pitch_of, plain
 from app.slices import Slice, Slicing, buffer_of
 from kernels.spec import F32_BYTES, Layout, Primitive, Shape, weight_elems
 
@@ -92,8 +92,9 @@ class Candidates:
     def steps(self, link: Link, have: str, want: str) -> tuple[ConversionStep, ...] | None:
         """The conversions that serve `want` from `have`; None when nothing can.
 
-        A slice is read like any tensor, but by the concat it is a slice for only where it lies. Inside a chain only
-        its own nodes fit each other, and the first one reads its input as it is.
+        A slice is read like any tensor, but by the concat it is a slice for only where it lies; with a pitch it is
+        read by options for that pitch, or becomes a dense copy. Inside a chain only its own nodes fit each other, and
+        the first one reads its input as it is.
         """
         if have.startswith(TOKEN) or want.startswith(TOKEN):
             return () if have == want else None
@@ -102,9 +103,13 @@ class Candidates:
             return () if alone and link.steps(plain(have), Layout(want.removeprefix(WHOLE))) == () else None
         if buffer_of(want):
             return () if buffer_of(have) == buffer_of(want) else None
-        if buffer_of(have) and link.producer is not None and self.slices[link.producer][have].join == link.consumer:
+        place = self.slices[link.producer][have] if buffer_of(have) and link.producer is not None else None
+        if place is not None and place.join == link.consumer:
             return None
-        return link.steps(plain(have), plain(want))
+        pitch = place.pitch if place is not None else 0
+        if wanted_pitch := pitch_of(want):
+            return () if wanted_pitch == pitch and link.via is None else None
+        return link.steps(plain(have), plain(want), pitch)
 
     def out_bytes(self, node: Node, layout: str) -> int:
         """Bytes of memory of its own that a node's output takes in a layout."""

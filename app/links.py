@@ -15,21 +15,22 @@ Dims = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ConversionStep:
-    """One layout change of a (c, h, w) tensor by a convert primitive."""
+    """One layout change of a (c, h, w) tensor by a convert primitive; with a pitch, of part of a larger tensor."""
 
     dims: Dims
     source: Layout
     target: Layout
+    pitch: int = 0  # of the source
 
     @property
     def shape(self) -> Shape:
         """The shape of the convert operator."""
         c, h, w = self.dims
-        return Shape("convert", c, h, w, c, h, w)
+        return Shape("convert", c, h, w, c, h, w, x_pitch=self.pitch)
 
     @property
     def primitive(self) -> Primitive:
-        """The fastest-to-find is the only one: there is one convert primitive per ordered pair of layouts."""
+        """The fastest-to-find is the only one: there is one convert primitive per pair of layouts that needs one."""
         return _converters()[self.source, self.target]
 
     @property
@@ -63,12 +64,15 @@ class Link:
     consumer_dims: Dims
     via: tuple[Layout, Layout] | None
 
-    def steps(self, have: Layout, want: Layout) -> tuple[ConversionStep, ...]:
-        """Conversions that turn the produced tensor in `have` into the consumer's input in `want`: 0, 1 or 2."""
+    def steps(self, have: Layout, want: Layout, pitch: int = 0) -> tuple[ConversionStep, ...]:
+        """Conversions that turn the produced tensor in `have` into the consumer's input in `want`: 0, 1 or 2.
+
+        With a `pitch` the tensor is part of a larger one, and the first step makes it dense.
+        """
         entry, leave = self.via if self.via is not None else (want, want)
         found = []
-        if canonical(have, *self.tensor_dims) != canonical(entry, *self.tensor_dims):
-            found.append(ConversionStep(self.tensor_dims, have, entry))
+        if pitch or canonical(have, *self.tensor_dims) != canonical(entry, *self.tensor_dims):
+            found.append(ConversionStep(self.tensor_dims, have, entry, pitch))
         if canonical(leave, *self.consumer_dims) != canonical(want, *self.consumer_dims):
             found.append(ConversionStep(self.consumer_dims, leave, want))
         return tuple(found)

@@ -14,6 +14,8 @@ from kernels.split import on_threads
 RESULT = -1
 """Stands among the ports an OptionCall reads for what the option's earlier call left in the output."""
 
+_PITCHED = "@pitch "
+
 COMMUTATIVE = frozenset({"add", "mul"})
 
 
@@ -33,8 +35,8 @@ class NodeOption:
     Inside a chain, `site` says where; only the last node's option has the `chain` that is run, all its layers at once.
 
     The first call takes the node's weights and bias, the last one its attributes; others do not clamp. Layouts are
-    canonical for the dims they belong to, or names of slices (app.slices). `in_place` is the port whose memory the
-    output takes over. Without calls the option joins slices that lie side by side already.
+    canonical for the dims they belong to, or names of slices (app.slices), or `pitched` for port 0. `in_place` is the
+    port whose memory the output takes over. Without calls the option joins slices that lie side by side already.
     """
 
     calls: tuple[OptionCall, ...]
@@ -113,6 +115,32 @@ def apart(option: NodeOption, pitch: int) -> NodeOption | None:
             return None
         calls.append(OptionCall(call.primitive, shape, call.reads))
     return dataclasses.replace(option, calls=tuple(calls))
+
+
+def reading_apart(option: NodeOption, pitch: int) -> NodeOption | None:
+    """The option reading input 0, in hwc, with `pitch` channels from pixel to pixel; None if its routines cannot."""
+    if not option.calls or option.in_layouts[0] != Layout.HWC or option.in_place == 0:
+        return None
+    calls = []
+    for call in option.calls:
+        shape = call.shape
+        if 0 in call.reads:
+            shape = dataclasses.replace(shape, x_pitch=pitch)
+            is_first = call.reads.index(0) == 0 and call.reads.count(0) == 1
+            if not is_first or call.primitive.in_layout is not Layout.HWC or call.primitive.refusal(shape) is not None:
+                return None
+        calls.append(OptionCall(call.primitive, shape, call.reads))
+    return dataclasses.replace(option, calls=tuple(calls), in_layouts=(pitched(pitch), *option.in_layouts[1:]))
+
+
+def pitched(pitch: int) -> str:
+    """What an option calls an input in hwc of which each pixel is a run of `pitch` channels that begins anywhere."""
+    return f"{Layout.HWC}{_PITCHED}{pitch}"
+
+
+def pitch_of(layout: str) -> int:
+    """The inverse of `pitched`; 0 for any other layout."""
+    return int(layout.partition(_PITCHED)[2] or 0)
 
 
 def plain(layout: str) -> Layout:

@@ -15,6 +15,7 @@ from app.chain_sites import sites_in_order
 from app.graph.ir import VIEW
 from app.graph.order import ordered
 from app.links import links_of
+from app.options import pitch_of
 from app.slices import Slicing, buffer_of
 from solver.order import Order, Pair, Precedence
 
@@ -31,15 +32,15 @@ def in_order(candidates: Candidates, names: Sequence[str]) -> Candidates:
     nodes = tuple(node for node in graph.nodes if node.op != VIEW)
     links = tuple(links_of(graph, nodes))
     raw = {
-        name: tuple(o for o in options if not o.joins and not buffer_of(o.out_layout))
+        name: tuple(o for o in options if not (o.joins or buffer_of(o.out_layout) or any(map(pitch_of, o.in_layouts))))
         for name, options in candidates.options.items()
     }
     joined = {name for name, options in candidates.options.items() if any(option.joins for option in options)}
     slicing = Slicing(nodes, links, raw, joined)
     options = {}
     for name, offered in slicing.options.items():
-        known = {option.out_layout for option in candidates.options[name] if not option.joins}
-        options[name] = tuple(option for option in offered if option.joins or option.out_layout in known)
+        known = {(option.in_layouts, option.out_layout) for option in candidates.options[name] if not option.joins}
+        options[name] = tuple(o for o in offered if o.joins or (o.in_layouts, o.out_layout) in known)
     return dataclasses.replace(
         candidates,
         graph=graph,

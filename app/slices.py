@@ -14,7 +14,7 @@ from functools import cached_property
 
 from app.graph.ir import Node
 from app.links import Link
-from app.options import NodeOption, apart
+from app.options import NodeOption, apart, pitch_of, reading_apart
 from app.rooms import ROOM
 from kernels.spec import F32_BYTES, Layout, Shape, canonical
 
@@ -23,7 +23,7 @@ from kernels.spec import F32_BYTES, Layout, Shape, canonical
 class Slice:
     """A node's output as `size_bytes` at `offset_bytes` of a buffer of `whole_bytes`; the concat `join` reads it there.
 
-    With a `pitch` it is every `pitch`-th stretch of channels between these bytes, and nobody but the join reads it.
+    With a `pitch` it is every `pitch`-th stretch of channels between these bytes.
     `share_bytes` are offset and size counted as if the concat's inputs lay one behind the other. `carries`: its node
     is the first to write into the buffer, so the buffer is allocated with it. `output`: the graph output that is the
     buffer, which is then the caller's; else None. `copied`: ordinary options may write the slice; else only a join.
@@ -58,9 +58,12 @@ def slice_name(layout: Layout, buffer: str) -> str:
 
 
 def buffer_of(layout: str) -> str:
-    """The buffer a layout's name speaks of; "" when the tensor has memory of its own, be it larger than it needs."""
+    """The buffer a layout's name speaks of; "" when the tensor has memory of its own, be it larger than it needs.
+
+    It is "" too where an option only says with which pitch it reads.
+    """
     name = layout.partition("@")[2]
-    return "" if name.startswith(ROOM.removeprefix("@")) else name
+    return "" if name.startswith(ROOM.removeprefix("@")) or pitch_of(layout) else name
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,11 @@ class Slicing:
 
     @cached_property
     def options(self) -> dict[str, tuple[NodeOption, ...]]:
-        """The options given, each with its variants that write a slice, and the joins."""
+        """The options given, each with its variants that read and write slices, and the joins."""
         found = {}
-        for name, options in self._options.items():
+        for name, given in self._options.items():
+            read = [variant for o in given for p in self._pitches_read(name) if (variant := reading_apart(o, p))]
+            options = (*given, *read)
             places = [s for s in self.slices.get(name, {}).values() if s.copied]
             into = [
                 dataclasses.replace(variant, out_layout=place.name)
@@ -140,6 +145,14 @@ class Slicing:
             ]
             found[name] = (*options, *into, *self.joins.get(name, ()))
         return found
+
+    def _pitches_read(self, node: str) -> list[int]:
+        """Pitches that input 0 of a node may have."""
+        (first, *_) = self._feeds.get(node, [None])
+        if first is None or first.port != 0 or first.producer is None or first.via is not None:
+            return []
+        places = self.slices.get(first.producer, {}).values()
+        return sorted({place.pitch for place in places if place.pitch and place.join != node})
 
     def _qualifies(self, node: Node) -> bool:
         if node.op != "concat" or (self._among is not None and node.name not in self._among):
@@ -178,8 +191,8 @@ class Slicing:
             entry, leave = link.via or (wanted, wanted)
             if first is None or canonical(leave, *link.consumer_dims) != wanted:
                 return None
-            # The bytes between are somebody else's: a view, a reader or a conversion would have to know.
-            if apart_by and (link.via or wanted is not Layout.HWC or len(self._readers[link.tensor]) > 1):
+            # The bytes between are somebody else's, which a view could not tell the concat.
+            if apart_by and (link.via or wanted is not Layout.HWC):
                 return None
             assert link.producer is not None
             written = canonical(entry, *link.tensor_dims)

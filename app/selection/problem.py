@@ -13,7 +13,7 @@ from app.chains import TOKEN, WHOLE, Chain
 from app.costs import CostKey, CostTable, MissingCost
 from app.graph.ir import Node
 from app.links import Link
-from app.options import NodeOption, plain
+from app.options import NodeOption, pitch_of, plain
 from app.rooms import room_bytes_of
 from app.slices import buffer_of
 from kernels.spec import Layout, canonical
@@ -265,4 +265,4 @@ def fastest_per_node(built: Built) -> sp.Selection:
 
 
 def _is_shared(layout: str) -> bool:
-    return bool(buffer_of(layout) or room_bytes_of(layout)) or layout.startswith((TOKEN, WHOLE))
+    return bool(buffer_of(layout) or room_bytes_of(layout) or pitch_of(layout)) or layout.startswith((TOKEN, WHOLE))

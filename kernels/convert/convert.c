@@ -6,6 +6,7 @@
  *
  * Where one side has one lane, each block of the other side is a transposition of [lanes][pixels]. Otherwise both
  * sides keep runs of channels together, and the shorter of the two runs is copied. Padding channels become zero.
+ * From hwc to hwc it makes part of a larger tensor a tensor of its own.
  */
 #include "ts_blocks.h"
 #include "ts_transpose.h"
@@ -19,8 +20,8 @@ TS_INLINE void convert_runs(const struct ts_shape *s, float *y, enum ts_layout t
     ptrdiff_t y_block = ts_block_step(to, s->y_pitch);
     ptrdiff_t from_lanes = ts_lanes(from, c), to_lanes = ts_lanes(to, c);
     ptrdiff_t run = from_lanes < to_lanes ? from_lanes : to_lanes;
-    if (to == TS_HWC || from == TS_HWC)
-        run = from == TS_HWC ? to_lanes : from_lanes; /* a literal; c itself may be smaller */
+    if (to != from)
+        run = from == TS_HWC ? to_lanes : to == TS_HWC ? from_lanes : run; /* a literal; c itself may be smaller */
     for (ptrdiff_t k = 0; k < c; k += run) {
         const float *source = x + k / from_lanes * ts_block_step(from, s->x_pitch) + k % from_lanes;
         float *target = y + k / to_lanes * y_block + k % to_lanes;
@@ -72,6 +73,7 @@ CONVERT(chw, TS_CHW, hwc, TS_HWC)
 CONVERT(chw, TS_CHW, chw8c, TS_CHW8C)
 CONVERT(chw, TS_CHW, chw16c, TS_CHW16C)
 CONVERT(hwc, TS_HWC, chw, TS_CHW)
+CONVERT(hwc, TS_HWC, hwc, TS_HWC)
 CONVERT(hwc, TS_HWC, chw8c, TS_CHW8C)
 CONVERT(hwc, TS_HWC, chw16c, TS_CHW16C)
 CONVERT(chw8c, TS_CHW8C, chw, TS_CHW)

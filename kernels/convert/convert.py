@@ -1,4 +1,7 @@
-"""Conversions between every ordered pair of layouts: transposed squares in registers, or copied channel runs."""
+"""Conversions between every ordered pair of layouts: transposed squares in registers, or copied channel runs.
+
+From hwc to hwc only the pitch changes: a run of the channels of a larger tensor becomes a tensor of its own.
+"""
 
 from itertools import permutations
 
@@ -16,5 +19,5 @@ PRIMITIVES = tuple(
         pitched=True,
         headers=("include/ts.h", "include/ts_blocks.h", "include/ts_transpose.h", "include/ts_vec.h"),
     )
-    for in_layout, out_layout in permutations(Layout, 2)
+    for in_layout, out_layout in (*permutations(Layout, 2), (Layout.HWC, Layout.HWC))
 )

@@ -2,10 +2,10 @@
  *
  * Element by element, two operands: y = clamp(a op b). The second is another activation or packed constants.
  *
- *   x, y       any layout, the same for all; y may be x[0]
+ *   x, y       any layout, the same for all; y may be x[0]. x[0] and y have a pitch each, x[1] is dense
  *   weights    const_add, const_mul: one number per element, packed into the layout
  */
-#include "ts_blocks.h"
+#include "ts_runs.h"
 
 enum binary { ADD, SUB, MUL, DIV };
 
@@ -27,14 +27,18 @@ TS_INLINE ts_vec binary_of(enum binary op, ts_vec a, ts_vec b, ts_vec lo, ts_vec
 TS_INLINE void binary(const struct ts_shape *s, const float *a, const float *b, float *y, enum binary op,
                       enum ts_layout layout)
 {
+    float *whole = y;
     const ts_vec lo = ts_splat(s->lo), hi = ts_splat(s->hi);
-    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, n = ts_elems(layout, s->c, pixels), i = 0;
-    for (; i + TS_VL <= n; i += TS_VL)
-        ts_store(y + i, binary_of(op, ts_load(a + i), ts_load(b + i), lo, hi));
-    int32_t rest = (int32_t)(n - i);
-    if (rest > 0)
-        ts_store_part(y + i, binary_of(op, ts_load_part(a + i, rest), ts_load_part(b + i, rest), lo, hi), rest);
-    ts_zero_padding(layout, y, s->c, pixels);
+    const struct ts_runs r = ts_runs_of(s, layout);
+    for (ptrdiff_t run = 0; run < r.count; run++, a += r.x_step, b += r.n, y += r.y_step) {
+        ptrdiff_t i = 0;
+        for (; i + TS_VL <= r.n; i += TS_VL)
+            ts_store(y + i, binary_of(op, ts_load(a + i), ts_load(b + i), lo, hi));
+        int32_t rest = (int32_t)(r.n - i);
+        if (rest > 0)
+            ts_store_part(y + i, binary_of(op, ts_load_part(a + i, rest), ts_load_part(b + i, rest), lo, hi), rest);
+    }
+    ts_zero_padding_of(s, layout, whole);
 }
 
 #define BINARY(op, OP, name, layout)                                                                                   \

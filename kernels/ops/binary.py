@@ -25,7 +25,8 @@ PRIMITIVES = tuple(
         cite="ONNX operators Add-14, Sub-14, Mul-14, Div-14",
         packing=_in_layout(layout) if op.startswith("const_") else AS_IS,
         in_place=True,
-        headers=("include/ts.h", "include/ts_blocks.h", "include/ts_vec.h"),
+        pitched=True,
+        headers=("include/ts.h", "include/ts_blocks.h", "include/ts_runs.h", "include/ts_vec.h"),
     )
     for op in ("add", "sub", "mul", "div", "const_add", "const_mul")
     for layout in Layout

@@ -4,13 +4,13 @@
  *
  *   scale      y = clamp(x * weights[c] + bias[c])
  *   prelu      y = x < 0 ? weights[c] * x : x
- *   x, y       [blocks][pixels][lanes], the same layout; may be the same memory
+ *   x, y       [blocks][pixels][lanes], the same layout, each with its pitch; may be the same memory
  *   weights, bias   [c], padded with zeros to whole blocks
  *
  * With one lane per block a channel is a run of pixels; otherwise a pixel is a run of channels, and a vector of
  * parameters serves the same channels of every pixel.
  */
-#include "ts_blocks.h"
+#include "ts_runs.h"
 
 enum channelwise { SCALE, PRELU };
 
@@ -26,9 +26,10 @@ TS_INLINE void channelwise(const struct ts_shape *s, const float *x, const float
 {
     const ts_vec lo = ts_splat(s->lo), hi = ts_splat(s->hi);
     ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, lanes = ts_lanes(layout, s->c), blocks = ts_blocks(layout, s->c);
+    ptrdiff_t x_pixel = ts_pixel_step(layout, s->x_pitch), y_pixel = ts_pixel_step(layout, s->y_pitch);
     for (ptrdiff_t block = 0; block < blocks; block++) {
-        const float *from = x + block * pixels * lanes;
-        float *to = y + block * pixels * lanes;
+        const float *from = x + block * ts_block_step(layout, s->x_pitch);
+        float *to = y + block * ts_block_step(layout, s->y_pitch);
         if (layout == TS_CHW) {
             const ts_vec w = ts_splat(weights[block]), b = op == SCALE ? ts_splat(bias[block]) : ts_zero();
             ptrdiff_t p = 0;
@@ -44,11 +45,11 @@ TS_INLINE void channelwise(const struct ts_shape *s, const float *x, const float
                 ptrdiff_t n = lanes - l < TS_VL ? lanes - l : TS_VL;
                 const ts_vec w = ts_load_lanes(weights + block * lanes + l, n);
                 const ts_vec b = op == SCALE ? ts_load_lanes(bias + block * lanes + l, n) : ts_zero();
-                const ts_vec v = ts_load_lanes(from + p * lanes + l, n);
-                ts_store_lanes(to + p * lanes + l, channelwise_of(op, v, w, b, lo, hi), n);
+                const ts_vec v = ts_load_lanes(from + p * x_pixel + l, n);
+                ts_store_lanes(to + p * y_pixel + l, channelwise_of(op, v, w, b, lo, hi), n);
             }
     }
-    ts_zero_padding(layout, y, s->c, pixels);
+    ts_zero_padding_of(s, layout, y);
 }
 
 #define EACH_CHANNELWISE(name, layout)                                                                                 \

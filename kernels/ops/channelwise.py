@@ -28,7 +28,8 @@ PRIMITIVES = tuple(
         packing=_whole_blocks(layout),
         bias_packing=_whole_blocks(layout) if op == "scale" else BIAS_AS_IS,
         in_place=True,
-        headers=("include/ts.h", "include/ts_blocks.h", "include/ts_vec.h"),
+        pitched=True,
+        headers=("include/ts.h", "include/ts_blocks.h", "include/ts_runs.h", "include/ts_vec.h"),
     )
     for op in ("scale", "prelu")
     for layout in Layout

@@ -2,10 +2,10 @@
  *
  * Element by element, the operators made of exponentials: y = f(x).
  *
- *   x, y       any layout, the same for both; may be the same memory
+ *   x, y       any layout, the same for both, each with its pitch; may be the same memory
  */
-#include "ts_blocks.h"
 #include "ts_exp.h"
+#include "ts_runs.h"
 
 enum exponential { EXP, SIGMOID, TANH, ELU };
 
@@ -28,12 +28,16 @@ TS_INLINE void exponential(const struct ts_shape *s, const float *x, float *y, e
                            enum ts_layout layout)
 {
     const ts_vec alpha = ts_splat(s->alpha);
-    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, n = ts_elems(layout, s->c, pixels);
-    for (ptrdiff_t i = 0; i < n; i += TS_VL) {
-        ptrdiff_t count = n - i < TS_VL ? n - i : TS_VL;
-        ts_store_lanes(y + i, exponential_of(op, ts_load_lanes(x + i, count), alpha), count);
+    const struct ts_runs r = ts_runs_of(s, layout);
+    for (ptrdiff_t run = 0; run < r.count; run++) {
+        const float *from = x + run * r.x_step;
+        float *to = y + run * r.y_step;
+        for (ptrdiff_t i = 0; i < r.n; i += TS_VL) {
+            ptrdiff_t count = r.n - i < TS_VL ? r.n - i : TS_VL;
+            ts_store_lanes(to + i, exponential_of(op, ts_load_lanes(from + i, count), alpha), count);
+        }
     }
-    ts_zero_padding(layout, y, s->c, pixels);
+    ts_zero_padding_of(s, layout, y);
 }
 
 #define EXPONENTIAL(op, OP, name, layout)                                                                              \

@@ -11,8 +11,9 @@ PRIMITIVES = tuple(
         "ops/transcendental.c",
         cite="ONNX operators Log-13, Sqrt-13",
         in_place=True,
+        pitched=True,
         needs_libm=True,
-        headers=("include/ts.h", "include/ts_blocks.h", "include/ts_vec.h"),
+        headers=("include/ts.h", "include/ts_blocks.h", "include/ts_runs.h", "include/ts_vec.h"),
     )
     for op in ("log", "sqrt")
     for layout in Layout

@@ -2,11 +2,11 @@
  *
  * Element by element, the operators that need only arithmetic: y = f(x).
  *
- *   x, y       any layout, the same for both; may be the same memory
+ *   x, y       any layout, the same for both, each with its pitch; may be the same memory
  *
- * The order of elements does not matter, so all layouts are one loop over the floats of the tensor.
+ * The order of elements does not matter, so all layouts are one loop over the runs of the tensor.
  */
-#include "ts_blocks.h"
+#include "ts_runs.h"
 
 enum unary { CLAMP, NEG, ABS, LEAKY_RELU, HARD_SIGMOID, HARD_SWISH };
 
@@ -33,13 +33,18 @@ TS_INLINE ts_vec unary_of(enum unary op, ts_vec v, ts_vec lo, ts_vec hi, ts_vec 
 TS_INLINE void unary(const struct ts_shape *s, const float *x, float *y, enum unary op, enum ts_layout layout)
 {
     const ts_vec lo = ts_splat(s->lo), hi = ts_splat(s->hi), alpha = ts_splat(s->alpha), beta = ts_splat(s->beta);
-    ptrdiff_t pixels = (ptrdiff_t)s->h * s->w, n = ts_elems(layout, s->c, pixels), i = 0;
-    for (; i + TS_VL <= n; i += TS_VL)
-        ts_store(y + i, unary_of(op, ts_load(x + i), lo, hi, alpha, beta));
-    if (i < n)
-        ts_store_part(y + i, unary_of(op, ts_load_part(x + i, (int32_t)(n - i)), lo, hi, alpha, beta),
-                      (int32_t)(n - i));
-    ts_zero_padding(layout, y, s->c, pixels);
+    const struct ts_runs r = ts_runs_of(s, layout);
+    for (ptrdiff_t run = 0; run < r.count; run++) {
+        const float *from = x + run * r.x_step;
+        float *to = y + run * r.y_step;
+        ptrdiff_t i = 0;
+        for (; i + TS_VL <= r.n; i += TS_VL)
+            ts_store(to + i, unary_of(op, ts_load(from + i), lo, hi, alpha, beta));
+        int32_t rest = (int32_t)(r.n - i);
+        if (rest > 0)
+            ts_store_part(to + i, unary_of(op, ts_load_part(from + i, rest), lo, hi, alpha, beta), rest);
+    }
+    ts_zero_padding_of(s, layout, y);
 }
 
 #define UNARY(op, OP, name, layout)                                                                                    \

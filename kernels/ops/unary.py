@@ -2,7 +2,7 @@
 
 from kernels.spec import DIRECT_ERROR, EXACT, Layout, Primitive
 
-HEADERS = ("include/ts.h", "include/ts_blocks.h", "include/ts_vec.h")
+HEADERS = ("include/ts.h", "include/ts_blocks.h", "include/ts_runs.h", "include/ts_vec.h")
 # Comparisons and sign changes do not round; the others do, once or twice.
 _ERRORS = {
     "clamp": EXACT,
@@ -23,6 +23,7 @@ PRIMITIVES = tuple(
         cite="ONNX operators Clip-13, Neg-13, Abs-13, LeakyRelu-16, HardSigmoid-6, HardSwish-14",
         max_rel_err=error,
         in_place=True,
+        pitched=True,
         headers=HEADERS,
     )
     for op, error in _ERRORS.items()

@@ -35,6 +35,12 @@ def random_costs(graph, seed):
     return CostTable(table)
 
 
+def stretches(dims, pitch):
+    """Indices of a (c, h, w) tensor in hwc that is a stretch of channels of every pixel of a larger one."""
+    c, h, w = dims
+    return (np.arange(h * w)[:, None] * pitch + np.arange(c)).reshape(-1)
+
+
 def play(graph, schedule, inputs):
     """Outputs of a schedule, operand by operand on real bytes."""
     arena = np.full(schedule.arena_bytes // 4, np.nan, np.float32)
@@ -56,10 +62,13 @@ def play(graph, schedule, inputs):
                 owned[piece] = True
         arena[~owned] = np.nan
         primitive = registry.get(call.primitive)
-        loaded = [
-            primitive.port_layout(port).load(at(operand).copy(), *call.shape.input_dims(port))
-            for port, operand in enumerate(call.inputs)
-        ]
+        loaded = []
+        for port, operand in enumerate(call.inputs):
+            dims, held = call.shape.input_dims(port), at(operand).copy()
+            assert operand.size_bytes == 4 * primitive.input_elems(call.shape, port)
+            if port == 0 and call.shape.x_pitch:
+                held = held[stretches(dims, call.shape.x_pitch)]
+            loaded.append(primitive.port_layout(port).load(held, *dims))
         y = reference.compute(
             call.shape,
             call.attrs,
@@ -70,9 +79,8 @@ def play(graph, schedule, inputs):
         if call.workspace is not None:
             at(call.workspace)[:] = np.nan
         stored = primitive.out_layout.store(y.astype(np.float32))
-        if call.shape.y_pitch:  # hwc: a stretch of channels of every pixel of a larger tensor
-            pixels = np.arange(y.shape[1] * y.shape[2])[:, None] * call.shape.y_pitch + np.arange(y.shape[0])
-            at(call.output)[pixels.reshape(-1)] = stored
+        if call.shape.y_pitch:
+            at(call.output)[stretches(y.shape, call.shape.y_pitch)] = stored
         else:
             at(call.output)[:] = stored
     for source, target in schedule.copies:

@@ -144,6 +144,38 @@ def test_channels_last_slices_are_written_with_the_pitch_of_the_whole() -> None:
         np.testing.assert_allclose(play(graph, schedule, inputs)[name], value, rtol=1e-4, atol=1e-4)
 
 
+def test_a_block_of_dense_layers_is_read_where_it_grows_channels_last() -> None:
+    """No concat moves a byte, and neither do its readers: all read prefixes and write channels with one pitch."""
+    model = nets.dense_blocks()
+    graph = import_onnx(model, name="dense")
+    cheap = ("hwc_hwc", "chw_hwc")
+    dear = costs(graph, 1, lambda k: copies(k) or not any(word in k.primitive for word in cheap))
+    schedule = make_schedule(graph, trace(graph, dear).points[-1])
+    assert not any(c.shape.op in ("concat", "convert") for c in schedule.calls)
+    read = [c.shape.x_pitch for c in schedule.calls if c.shape.op == "scale"]
+    assert read == [64, 64, 64, 0, 80, 80, 80, 0]  # the last concat of a block is dense
+    assert [c.shape.y_pitch for c in schedule.calls if c.shape.y_pitch] == [64] * 4 + [80] * 4
+    inputs = nets.random_inputs(model, 1)
+    for name, value in run(graph, inputs).items():
+        np.testing.assert_allclose(play(graph, schedule, inputs)[name], value, rtol=1e-4, atol=1e-4)
+
+
+def test_who_cannot_read_with_a_pitch_gets_a_dense_copy() -> None:
+    net = Net((1, 3, 6, 6))
+    y = net.add("Relu", net.conv("x", 3, 8))
+    wide = net.add("Softmax", y, axis=1)  # in no layout with a pitch
+    z = net.add("Concat", y, net.add("Relu", net.conv(wide, 8, 8)), axis=1)
+    model = net.bytes(net.conv(z, 16, 4, 1))
+    graph = import_onnx(model, name="softmax")
+    dear = costs(graph, 1, lambda k: k.primitive.startswith("concat") or "hwc_hwc" not in k.primitive)
+    schedule = make_schedule(graph, trace(graph, dear).points[-1])
+    (copy,) = (c for c in schedule.calls if c.shape.op == "convert" and c.label.endswith(f"for node_{wide}"))
+    assert (copy.primitive, copy.shape.x_pitch) == ("convert_copy_hwc_hwc_f32", 16)
+    inputs = nets.random_inputs(model, 1)
+    for name, value in run(graph, inputs).items():
+        np.testing.assert_allclose(play(graph, schedule, inputs)[name], value, rtol=1e-4, atol=1e-4)
+
+
 def test_slices_of_a_graph_output_are_written_into_the_callers_memory() -> None:
     graph = import_onnx(heads(), name="heads")
     schedule = make_schedule(graph, trace(graph, costs(graph, 1, copies)).points[-1])
