@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.highs import quiet, run
-from solver.problem import Buffer, Placement
+from solver.problem import Buffer, BufferKind, Placement
 
 SEARCH_NODES = 3000  # per order of the skyline search: 0.05-0.2 s on 400 buffers
 COMPLAINTS = 30  # rounds of greedy placement per order
@@ -40,8 +40,15 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
     """The smallest arena the chain of methods finds, placements in the order of `buffers`; offsets are aligned.
 
     Each method runs only while the arena is larger than the lower bound and than `enough_bytes`. `time_limit_s` bounds
-    the MILP.
+    the MILP. Resident buffers come first, in their order; the others lie behind them, for which nothing is lost, since
+    whatever lies below a resident buffer can be moved up by its size.
     """
+    residents = [buffer for buffer in buffers if buffer.kind is BufferKind.RESIDENT]
+    if residents:
+        first_bytes = sum(buffer.size_bytes for buffer in residents)
+        others = [buffer for buffer in buffers if buffer.kind is not BufferKind.RESIDENT]
+        enough = max(0, enough_bytes - first_bytes)
+        return _behind(residents, place(others, align_bytes, time_limit_s=time_limit_s, enough_bytes=enough), buffers)
     for buffer in buffers:
         if buffer.size_bytes <= 0 or buffer.size_bytes % align_bytes or not 0 <= buffer.first < buffer.last:
             raise ValueError(f"not a buffer of an arena aligned to {align_bytes} bytes: {buffer}")
@@ -69,6 +76,21 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
         lower_bound_bytes=packing.bound,
         proven_minimal=proven or height == packing.bound,
         method=method,
+    )
+
+
+def _behind(residents: Sequence[Buffer], arena: Arena, order: Sequence[Buffer]) -> Arena:
+    """The arena with the resident buffers in front of it, placements in the given order."""
+    offsets = [0, *itertools.accumulate(buffer.size_bytes for buffer in residents)]
+    first_bytes = offsets.pop()
+    at = {id(buffer): offset for buffer, offset in zip(residents, offsets, strict=True)}
+    at |= {id(placed.buffer): first_bytes + placed.offset_bytes for placed in arena.placements}
+    return Arena(
+        placements=tuple(Placement(buffer, at[id(buffer)]) for buffer in order),
+        arena_bytes=first_bytes + arena.arena_bytes,
+        lower_bound_bytes=first_bytes + arena.lower_bound_bytes,
+        proven_minimal=arena.proven_minimal,
+        method=arena.method,
     )
 
 

@@ -8,6 +8,7 @@ from solver.dp import SecondOpinion
 from solver.front import Contradiction, FrontPoint
 from solver.pareto import ParetoProgram
 from solver.problem import Cut, MemoryAxis
+from solver.sums import Step, confirm
 from solver.tables import TooWide
 
 
@@ -31,6 +32,13 @@ def certify(
         budget = point.on(axis) - 1
     if complete:
         steps.append((budget, None))
+    if problem.has_residents and axis is not MemoryAxis.WORKSPACE:
+        if any(cut.binds(within) for within, _ in steps for cut in cuts):
+            return "offsets rule out selections, which the label search cannot leave out"
+        try:
+            return confirm(problem, axis, [Step(within, max_weights_bytes, claim) for within, claim in steps], compare)
+        except TooWide as error:
+            return str(error)
     if axis is MemoryAxis.TOTAL:
         return "the layouts interact too widely for a label search"
     try:

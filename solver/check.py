@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from solver.problem import BufferKind, Evaluation, MemoryAxis, Part, Placement, Problem, Selection
 
-Tensor = tuple[str, int]  # ("output", node) or ("copy", edge)
+Tensor = tuple[str, int]  # ("output", node), ("copy", edge) or ("resident", node)
 Span = tuple[int, int]  # [begin, end) of arena addresses
 
 
@@ -89,7 +89,7 @@ def check(
         limit = arena_bytes
         if limit is None:
             limit = found.arena_bytes if evaluation is None else evaluation.arena_bytes
-        faults.extend(_check_placements(problem, events, homes, placements, limit))
+        faults.extend(_check_placements(problem, selection, events, homes, placements, limit))
     return tuple(faults)
 
 
@@ -126,6 +126,7 @@ def _events(problem: Problem, selection: Selection, faults: list[Fault]) -> list
         scratch = (BufferKind.WORKSPACE, v, up(option.workspace_bytes))
         size_bytes = up(node.out_bytes[option.out_layout])
         over = None if option.in_place is None or len(reads) <= option.in_place else reads[option.in_place]
+        reads += [("resident", v)] if option.resident_bytes else []
         part = node.parts.get(option.out_layout)
         events.append(_Event(node.name, tuple(reads), ("output", v), size_bytes, scratch, over, part, option.joins))
     return events
@@ -158,6 +159,7 @@ def _homes(events: list[_Event]) -> dict[Tensor, Tensor]:
     homes: dict[Tensor, Tensor] = {}
     makers: dict[str, Tensor] = {}
     for event in events:
+        homes.update((tensor, tensor) for tensor in event.reads if tensor[0] == "resident")
         home = event.writes if event.overwrites is None else homes[event.overwrites]
         if event.part is not None:
             home = makers.setdefault(event.part.buffer, home)
@@ -199,8 +201,11 @@ def _figures(problem: Problem, selection: Selection, events: list[_Event], homes
     time_ns = sum(option.time_ns for option in taken)
     for edge in problem.edges:
         time_ns += edge.conversions[taken[edge.src].out_layout, taken[edge.dst].in_layouts[edge.port]].time_ns
+    stays = {(BufferKind.RESIDENT, v): size_bytes for v, size_bytes in _resident(problem, selection).items()}
     bytes_of = {event.writes: event.write_bytes for event in events}
+    bytes_of |= {("resident", v): size_bytes for (_, v), size_bytes in stays.items()}
     live = {homes["output", v] for v, node in enumerate(problem.nodes) if node.stays_live}
+    live |= {("resident", v) for _, v in stays}
     peak = 0
     for event in reversed(events):
         live |= {homes[tensor] for tensor in (*event.reads, event.writes)}
@@ -215,8 +220,16 @@ def _figures(problem: Problem, selection: Selection, events: list[_Event], homes
     )
 
 
+def _resident(problem: Problem, selection: Selection) -> dict[int, int]:
+    """Bytes, rounded up, that nodes keep in the arena for ever."""
+    align = problem.align_bytes
+    taken = [node.options[i].resident_bytes for node, i in zip(problem.nodes, selection.options, strict=True)]
+    return {v: size_bytes + (-size_bytes) % align for v, size_bytes in enumerate(taken) if size_bytes}
+
+
 def _check_placements(
     problem: Problem,
+    selection: Selection,
     events: list[_Event],
     homes: dict[Tensor, Tensor],
     placements: Sequence[Placement],
@@ -251,6 +264,13 @@ def _check_placements(
     for v, node in enumerate(problem.nodes):
         if node.stays_live:
             used[_key(homes["output", v])].append(len(events) - 1)
+    resident = _resident(problem, selection)
+    for v, size_bytes in resident.items():
+        needed[BufferKind.RESIDENT, v] = size_bytes
+        used[BufferKind.RESIDENT, v] = [0, len(events) - 1]
+        end = spans.get((BufferKind.RESIDENT, v), (0, 0))[1]
+        if end > sum(resident.values()):
+            faults.append(Fault("resident-behind", f"{BufferKind.RESIDENT} {v} ends at {end}, behind other data"))
     for key, size_bytes in needed.items():
         name = f"{key[0]} {key[1]}"
         if size_bytes == 0:
@@ -272,7 +292,7 @@ def _check_placements(
 
 
 def _key(tensor: Tensor) -> tuple[BufferKind, int]:
-    return (BufferKind.OUTPUT if tensor[0] == "output" else BufferKind.COPY, tensor[1])
+    return BufferKind(tensor[0]), tensor[1]
 
 
 def _play(
@@ -283,7 +303,8 @@ def _play(
 ) -> list[Fault]:
     """Run the steps on addresses: a write destroys every tensor it touches, a read demands its tensor whole."""
     faults: list[Fault] = []
-    whole: dict[Tensor, Span] = {}  # tensors in the arena whose bytes are intact
+    # Tensors in the arena whose bytes are intact: at first those that were there before.
+    whole: dict[Tensor, Span] = {("resident", v): spans[kind, v] for kind, v in spans if kind is BufferKind.RESIDENT}
     lost: dict[Tensor, str] = {}
 
     def meet(one: Span, other: Span) -> bool:

@@ -203,6 +203,8 @@ class SecondOpinion:
     @property
     def program(self) -> DynamicProgram:
         """The program; raises TooWide."""
+        if self.problem.has_residents and self.axis is not MemoryAxis.WORKSPACE:
+            raise TooWide("resident weights add up over all nodes, of which the dynamic program knows no sums")
         if self._refused is not None:
             raise self._refused
         try:

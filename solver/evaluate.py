@@ -108,6 +108,7 @@ def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
     copies: dict[int, _Storage] = {}
     workspaces: dict[int, _Storage] = {}
     conversion_workspaces: dict[int, _Storage] = {}
+    residents: list[_Storage] = []
     wholes: dict[str, _Storage] = {}  # buffers of parts
 
     def make(kind: BufferKind, index: int, size_bytes: int) -> _Storage | None:
@@ -118,6 +119,9 @@ def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
         made.append(_Storage(kind, index, rounded, len(steps), len(steps) + 1))
         return made[-1]
 
+    for v, node in enumerate(problem.nodes):
+        resident = make(BufferKind.RESIDENT, v, node.options[selection.options[v]].resident_bytes)
+        residents += [resident] if resident is not None else []
     for v, node in enumerate(problem.nodes):
         option = node.options[selection.options[v]]
         read: list[_Storage | None] = []
@@ -167,6 +171,8 @@ def lifetimes(problem: Problem, selection: Selection) -> Lifetimes:
         kept = storage[v]
         if node.stays_live and kept is not None:
             kept.last = len(steps)
+    for resident in residents:
+        resident.last = len(steps)
     frozen = {id(buffer): buffer.freeze() for buffer in made}
     return Lifetimes(
         steps=tuple(steps),
@@ -240,8 +246,9 @@ def buffer_label(problem: Problem, buffer: Buffer, selection: Selection) -> str:
         node = problem.nodes[buffer.index]
         whole = node.options[selection.options[buffer.index]].out_layout in node.parts
         return f"{node.name} with the rest of its concat" if whole else node.name
-    if buffer.kind is BufferKind.WORKSPACE:
-        return f"workspace of {problem.nodes[buffer.index].name}"
+    if buffer.kind in (BufferKind.WORKSPACE, BufferKind.RESIDENT):
+        what = "workspace" if buffer.kind is BufferKind.WORKSPACE else "resident weights"
+        return f"{what} of {problem.nodes[buffer.index].name}"
     edge = problem.edges[buffer.index]
     copy = f"copy of {problem.nodes[edge.src].name} for {problem.nodes[edge.dst].name}:{edge.port}"
     return copy if buffer.kind is BufferKind.COPY else f"workspace of the {copy}"

@@ -69,7 +69,7 @@ class Flow:
 
     `options[j]` is (node, option index) of variable x[j]; `pairs[j]` of y[j]. `x_need`, `y_need` are the least memory
     on the axis of any selection that makes this choice, so the choice is excluded below it. `base_bytes` is a lower
-    bound on the memory of every selection (on the total axis: on its arena).
+    bound on what every selection needs at its largest step.
     """
 
     problem: Problem
@@ -82,6 +82,11 @@ class Flow:
     y_need: tuple[int, ...]
     rows: tuple[Row, ...]
     base_bytes: int
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the axis is a sum over the nodes beside the largest need of a step."""
+        return self.axis is MemoryAxis.TOTAL or (self.axis is MemoryAxis.ARENA and self.problem.has_residents)
 
     def options_of(self) -> list[list[int]]:
         """The x variables of each node."""
@@ -101,6 +106,14 @@ def rounded(size_bytes: int, align_bytes: int) -> int:
     return -(-size_bytes // align_bytes) * align_bytes
 
 
+def added_bytes(problem: Problem, option: Option, axis: MemoryAxis) -> int:
+    """Bytes an option adds to the axis whatever the step: resident ones and, on the total axis, weights."""
+    if axis is MemoryAxis.WORKSPACE:
+        return 0
+    resident_bytes = rounded(option.resident_bytes, problem.align_bytes)
+    return resident_bytes + (option.weights_bytes if axis is MemoryAxis.TOTAL else 0)
+
+
 def undominated(problem: Problem, node: int, axis: MemoryAxis, *, weights_matter: bool) -> list[int]:
     """Options of a node worth keeping: none is beaten on every objective by one of the same layouts and in-place port.
 
@@ -108,13 +121,19 @@ def undominated(problem: Problem, node: int, axis: MemoryAxis, *, weights_matter
     """
     align = 1 if axis is MemoryAxis.WORKSPACE else problem.align_bytes
     options = problem.nodes[node].options
+    added = [added_bytes(problem, o, axis) for o in options]
     figures = [(o.time_ns, rounded(o.workspace_bytes, align), o.weights_bytes) for o in options]
     rivals: dict[object, list[int]] = {}
     kept = []
     for i in sorted(range(len(options)), key=lambda i: (*figures[i], i)):
         same = rivals.setdefault((options[i].in_layouts, options[i].out_layout, options[i].in_place), [])
         # Sorted by time, so a rival is never slower.
-        if any(figures[r][1] <= figures[i][1] and (not weights_matter or figures[r][2] <= figures[i][2]) for r in same):
+        if any(
+            figures[r][1] <= figures[i][1]
+            and added[r] <= added[i]
+            and (not weights_matter or figures[r][2] <= figures[i][2])
+            for r in same
+        ):
             continue
         same.append(i)
         kept.append(i)
@@ -254,8 +273,9 @@ class StepMemory:
         last_use: list[int],
         axis: MemoryAxis,
     ):
-        # On the total axis the arena is a variable that every step bounds, so no row can become a filter.
-        self.least_groups = 1 if axis is MemoryAxis.TOTAL else 2
+        # Where something adds to it, the arena is a variable that every step bounds, so no row can become a filter.
+        adds_up = axis is MemoryAxis.TOTAL or problem.has_residents
+        self.least_groups = 1 if adds_up else 2
         self.problem, self.options, self.x_of, self.demand_of = problem, options, x_of, demand_of
         self.arcs, self.pairs = arcs, pairs
         self.x_need = [0] * len(options)
@@ -295,16 +315,15 @@ class StepMemory:
             passing.append(v)
         # A row that cannot exceed what every selection needs anyway never binds.
         self.rows = [row for row, most_bytes in rows if most_bytes > self.base_bytes]
-        if axis is MemoryAxis.TOTAL:
-            self._add_weights()
+        if adds_up:
+            self._add([added_bytes(problem, problem.nodes[v].options[i], axis) for v, i in options])
 
-    def _add_weights(self) -> None:
-        """Turn needs of arena into needs of arena plus weights."""
-        weights = [self.problem.nodes[v].options[i].weights_bytes for v, i in self.options]
-        least = [min((weights[j] for j in js), default=0) for js in self.x_of]
+    def _add(self, added: list[int]) -> None:
+        """Turn needs of a step into needs of the axis: what the options add comes on top."""
+        least = [min((added[j] for j in js), default=0) for js in self.x_of]
         total = sum(least)
         self.x_need = [
-            need + total + weights[j] - least[v]
+            need + total + added[j] - least[v]
             for j, (need, (v, _)) in enumerate(zip(self.x_need, self.options, strict=True))
         ]
         self.y_need = [need + total for need in self.y_need]

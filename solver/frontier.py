@@ -325,7 +325,8 @@ def _finish(solver: PlacingSolver, found: _Descent, verify: bool, started: float
     if verify:
         uncertified = certify(solver.opinion, most, ordered, solver.cuts, complete=not because)
     used = [method for method in ("lp", "mip") if method in found.methods]
-    second = "dp" if most is None else "labels"
+    summed = problem.has_residents and axis is not MemoryAxis.WORKSPACE
+    second = "dp" if most is None and not summed else "labels"
     certified_by = "highs-" + "+".join(used) + ("" if uncertified else f"+{second}")
     alone = found.methods.count("dp")
     if alone:

@@ -12,8 +12,7 @@ import pyomo.environ as pyo
 from pyomo.core.expr.numeric_expr import LinearExpression
 from pyomo.repn import generate_standard_repn
 
-from solver.flow import Flow
-from solver.problem import MemoryAxis
+from solver.flow import Flow, added_bytes
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
@@ -25,8 +24,8 @@ class Matrix:
     """min cost.x subject to row_lower <= A x <= row_upper, 0 <= x <= upper; A by rows (start, index, value).
 
     `x` and `y` give the column of each variable of the flow; `step_rows` the row of each step row; the other rows
-    do not depend on the budget, but for `total_row` (None unless the axis is total), whose right side is the budget
-    less `total_base_bytes`. `binary` marks the columns that must be 0 or 1.
+    do not depend on the budget, but for `total_row` (None unless options add to the axis), whose right side is the
+    budget less `total_base_bytes`. `binary` marks the columns that must be 0 or 1.
     """
 
     cost: Floats
@@ -62,8 +61,8 @@ def build_model(flow: Flow, max_weights_bytes: int | None = None) -> pyo.Concret
     m.one_option_per_node = pyo.Constraint(m.Nodes, rule=one_option_per_node)
     m.producers = pyo.Constraint(list(m.layout_groups), rule=producer_writes_the_layout_served)
     m.consumers = pyo.Constraint(list(m.demand_groups), rule=consumer_gets_what_it_demands)
-    if flow.axis is MemoryAxis.TOTAL:
-        m.z = pyo.Var(domain=pyo.NonNegativeReals, doc="arena above its base, in units of the alignment")
+    if flow.adds_up:
+        m.z = pyo.Var(domain=pyo.NonNegativeReals, doc="largest step above its base, in units of the alignment")
         m.step_memory = pyo.Constraint(m.Steps, rule=step_memory_within_arena)
         m.total = pyo.Constraint(rule=total_within_budget)
     else:
@@ -110,7 +109,7 @@ def step_memory_within_budget(m: Any, s: int) -> Any:
 
 
 def step_memory_within_arena(m: Any, s: int) -> Any:
-    """(7) On the total axis, the bytes at a step fit the arena z, both in units of the alignment above a base."""
+    """(7) Where options add to the axis, a step fits z, both in units of the alignment above a base."""
     flow: Flow = m.flow
     row = flow.rows[s]
     unit = flow.problem.align_bytes
@@ -120,9 +119,13 @@ def step_memory_within_arena(m: Any, s: int) -> Any:
 
 
 def total_within_budget(m: Any) -> Any:
-    """(8) On the total axis, arena plus weights fit the budget, above their bases; the sweep sets the right side."""
+    """(8) z and what the options add fit the budget, above their bases; the sweep sets the right side.
+
+    Options add their resident bytes and, on the total axis, their weights.
+    """
     flow: Flow = m.flow
-    over = weights_over_least(flow)
+    least = least_added(flow)
+    over = [_added(flow, j) - least[v] for j, (v, _) in enumerate(flow.options)]
     return (None, _linear([flow.problem.align_bytes, *over], [m.z, *m.x.values()]), float(MOST_BYTES))
 
 
@@ -140,8 +143,20 @@ def least_weights(flow: Flow) -> list[int]:
     return least
 
 
+def _added(flow: Flow, j: int) -> int:
+    return added_bytes(flow.problem, flow.option(j), flow.axis)
+
+
+def least_added(flow: Flow) -> list[int]:
+    """The least that any option of each node adds to the axis."""
+    least = [MOST_BYTES] * len(flow.problem.nodes)
+    for j, (v, _) in enumerate(flow.options):
+        least[v] = min(least[v], _added(flow, j))
+    return least
+
+
 def weights_within_bound(m: Any) -> Any:
-    """(6) The resident weights of the options taken fit their bound, above the least every node needs anyway."""
+    """(6) The weights of the options taken fit their bound, above the least every node needs anyway."""
     flow: Flow = m.flow
     over = weights_over_least(flow)
     if not any(over):
@@ -223,7 +238,7 @@ def compile_model(m: pyo.ConcreteModel) -> Matrix:
         start.append(len(index))
     return Matrix(
         total_row=total_row,
-        total_base_bytes=flow.base_bytes + sum(least_weights(flow)),
+        total_base_bytes=flow.base_bytes + sum(least_added(flow)),
         upper=np.array([np.inf if variable.ub is None else variable.ub for variable in variables]),
         cost=cost,
         row_lower=np.array(lower),

@@ -17,7 +17,7 @@ from solver.dp import SecondOpinion
 from solver.evaluate import Lifetimes, lifetimes
 from solver.highs import FlowSolver
 from solver.outcome import Held, Outcome, Stopped
-from solver.problem import Buffer, Cut, Evaluation, MemoryAxis, Problem, Selection
+from solver.problem import Buffer, Cut, Evaluation, MemoryAxis, Option, Problem, Selection
 
 MOST_CUTS = 50
 """Cuts of one trace; each takes a solve and some searches for offsets."""
@@ -87,8 +87,8 @@ class PlacingSolver:
             if arena.proven_minimal:
                 cut, need_bytes = conflict(self.problem, outcome.selection, lived, room_bytes)
                 up_to_bytes = need_bytes + bytes_used - arena.arena_bytes - 1
-                if self.axis is MemoryAxis.TOTAL:  # lighter weights leave more room
-                    cut = _no_lighter(self.problem, outcome.selection, cut)
+                if self.axis is MemoryAxis.TOTAL or self.problem.has_residents:  # lighter weights leave more room
+                    cut = _no_lighter(self.problem, outcome.selection, cut, self.axis)
             else:
                 cut = {v: frozenset([i]) for v, i in enumerate(outcome.selection.options)}
                 live_bytes, time_ns = outcome.evaluation.on(self.axis), outcome.evaluation.time_ns
@@ -169,12 +169,16 @@ def conflict(problem: Problem, selection: Selection, lived: Lifetimes, room_byte
     return _alike(problem, selection, first, last), need_bytes
 
 
-def _no_lighter(problem: Problem, selection: Selection, cut: Choices) -> Choices:
-    """The cut for selections alone of which no node has lighter weights."""
+def _no_lighter(problem: Problem, selection: Selection, cut: Choices, axis: MemoryAxis) -> Choices:
+    """The cut for selections alone of which no node adds less to the axis."""
+
+    def added_bytes(option: Option) -> int:
+        return option.resident_bytes + (option.weights_bytes if axis is MemoryAxis.TOTAL else 0)
+
     heavy: Choices = {}
     for v, node in enumerate(problem.nodes):
-        least = node.options[selection.options[v]].weights_bytes
-        heavy[v] = frozenset(i for i in cut.get(v, range(len(node.options))) if node.options[i].weights_bytes >= least)
+        least = added_bytes(node.options[selection.options[v]])
+        heavy[v] = frozenset(i for i in cut.get(v, range(len(node.options))) if added_bytes(node.options[i]) >= least)
     return heavy
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from solver.arena import Arena
-from solver.problem import Buffer, Placement
+from solver.problem import Buffer, BufferKind, Placement
 
 LARGEST_FIRST = "largest first"
 """The method of its arenas."""
@@ -17,11 +17,11 @@ LARGEST_FIRST = "largest first"
 def largest_first(buffers: Sequence[Buffer]) -> Arena:
     """Buffers by falling size, ties in the order given, each into the lowest gap between those it meets in time.
 
-    What TensorFlow Lite Micro's GreedyMemoryPlanner does. Sizes are rounded up to the alignment already, so offsets
-    are aligned. Placements come in the order of `buffers`.
+    What TensorFlow Lite Micro's GreedyMemoryPlanner does; resident buffers come before all others. Sizes are rounded
+    up to the alignment already, so offsets are aligned. Placements come in the order of `buffers`.
     """
     placed: list[Placement] = []
-    for buffer in sorted(buffers, key=lambda one: -one.size_bytes):
+    for buffer in sorted(buffers, key=lambda one: (one.kind is not BufferKind.RESIDENT, -one.size_bytes)):
         met = [p for p in placed if p.buffer.first < buffer.last and buffer.first < p.buffer.last]
         offset_bytes = 0
         for other in sorted(met, key=lambda one: one.offset_bytes):

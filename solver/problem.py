@@ -12,6 +12,7 @@ conversion or one node run, and only steps that exist in a selection count.
   so the original is freed after the conversion when no later step reads it: all other consumers have run, no later
   port of the same consumer converts it and no port of that consumer reads it unconverted.
 - Workspace of v lives during v's run only.
+- Resident bytes of an option live from before the first step to after the last one, in front of everything else.
 - An option with `in_place = k` writes its output over what it reads on port k, so the output takes no new bytes. What
   it reads is the copy when the edge is converted, the producer's own output otherwise; in the second case v must be
   the last consumer, the tensor must not stay live and must be read by no other port of v. The storage taken over lives
@@ -38,7 +39,7 @@ from functools import cached_property
 class MemoryAxis(StrEnum):
     """Which bytes the budget bounds."""
 
-    ARENA = "arena"  # peak of live tensors + copies + workspace over the steps
+    ARENA = "arena"  # peak of live tensors + copies + workspace over the steps, and what is resident
     WORKSPACE = "workspace"  # largest workspace of any node (the measure of TASO)
     TOTAL = "total"  # arena + weights
 
@@ -55,6 +56,7 @@ class Option:
     weights_bytes: int = 0
     in_place: int | None = None  # port whose storage the output takes over
     joins: bool = False  # the output is what its inputs are side by side, where they lie
+    resident_bytes: int = 0  # of the arena, from before the first step to after the last
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,11 @@ class Problem:
             last[edge.src] = max(last[edge.src], edge.dst)
         return tuple(last)
 
+    @cached_property
+    def has_residents(self) -> bool:
+        """Whether some option takes resident bytes: the arena is then no longer a maximum of what is near a step."""
+        return any(option.resident_bytes for node in self.nodes for option in node.options)
+
 
 def validate(problem: Problem) -> None:
     """Raise ValueError naming every way in which `problem` is malformed."""
@@ -160,7 +167,7 @@ def validate(problem: Problem) -> None:
                 faults.append(f"{node.name}/{option.name}: no out_bytes for layout {option.out_layout}")
             if option.in_place is not None and not 0 <= option.in_place < len(found):
                 faults.append(f"{node.name}/{option.name}: in_place port {option.in_place} does not exist")
-            if min(option.time_ns, option.workspace_bytes, option.weights_bytes) < 0:
+            if min(option.time_ns, option.workspace_bytes, option.weights_bytes, option.resident_bytes) < 0:
                 faults.append(f"{node.name}/{option.name} has a negative figure")
     faults = faults or _part_faults(problem)
     if faults:
@@ -262,7 +269,7 @@ class Evaluation:
     """Exact integer figures of a selection."""
 
     time_ns: int
-    arena_bytes: int  # peak over the steps, buffers rounded up to align_bytes
+    arena_bytes: int  # peak over the steps, buffers rounded up to align_bytes, resident ones included
     workspace_bytes: int
     weights_bytes: int
 
@@ -287,6 +294,7 @@ class BufferKind(StrEnum):
     COPY = "copy"  # made on edge `index`
     WORKSPACE = "workspace"  # of node `index`
     CONVERSION_WORKSPACE = "conversion_workspace"  # of the conversion on edge `index`
+    RESIDENT = "resident"  # of node `index`
 
 
 @dataclass(frozen=True)

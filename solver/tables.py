@@ -28,7 +28,8 @@ class Table:
     """All ways to run one node. `scope` are the nodes whose layouts matter, ascending.
 
     Way k applied at an assignment of the scope takes `time_ns[k, ...]` (NEVER: not possible) and needs
-    `need_bytes[k, ...]`; it is option `options[k]` and loads `weights_bytes[k]`.
+    `need_bytes[k, ...]`; it is option `options[k]`, loads `weights_bytes[k]` and keeps `resident_bytes[k]`, aligned.
+    Needs are those of the steps alone, without what is resident.
     """
 
     scope: tuple[int, ...]
@@ -36,6 +37,7 @@ class Table:
     need_bytes: Grid
     options: tuple[int, ...]
     weights_bytes: Grid
+    resident_bytes: Grid
 
 
 class TableBuilder:
@@ -139,12 +141,19 @@ class TableBuilder:
             np.stack([np.broadcast_to(need, shape) for _, _, need in ways]),
             tuple(i for i, _, _ in ways),
             np.array([node.options[i].weights_bytes for i, _, _ in ways], np.int64),
+            np.array([self._aligned(node.options[i].resident_bytes) for i, _, _ in ways], np.int64),
         )
 
     def _useful(self, options: Sequence[Option], members: list[int]) -> list[int]:
-        """Members that no other member equals or beats in time, workspace and (when they matter) weights."""
+        """Members that no other member equals or beats in time, workspace, what is resident and weights that matter."""
+        stays = self.axis is not MemoryAxis.WORKSPACE
         figures = {
-            i: (options[i].time_ns, options[i].workspace_bytes, options[i].weights_bytes if self.weights_matter else 0)
+            i: (
+                options[i].time_ns,
+                options[i].workspace_bytes,
+                options[i].weights_bytes if self.weights_matter else 0,
+                options[i].resident_bytes if stays else 0,
+            )
             for i in members
         }
         kept: list[int] = []

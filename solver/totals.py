@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from solver.pareto import FAR, Choice, Corners, ParetoProgram
 from solver.problem import MemoryAxis, Problem
+from solver.tables import TooWide
 
 
 class Cancelled(Exception):
@@ -20,6 +21,8 @@ def trace_total(
     Arena levels are the needs of single choices. A range of levels is searched only if something within its largest
     level, charged with its smallest, can still improve the front found so far; ranges are halved down to one level.
     """
+    if problem.has_residents:
+        raise TooWide("resident weights are a sum beside the weights")
     owner = ParetoProgram(problem, MemoryAxis.ARENA)
     front: list[Choice] = []
     pending = [(0, len(owner.levels) - 1)] if len(owner.levels) else []

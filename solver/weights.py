@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from solver.certificate import compare
 from solver.evaluate import evaluate
 from solver.front import Contradiction, FrontPoint
 from solver.frontier import CONFIRM_S
 from solver.outcome import Held
 from solver.pareto import FAR, Choice, Corners, ParetoProgram
 from solver.problem import MemoryAxis, Problem, validate
+from solver.sums import Step, confirm
 from solver.tables import TooWide
 from solver.warm import WarmSolver
 
@@ -21,7 +23,9 @@ class WeightsFront:
     """Efficient points by rising weights, all with an arena of at most `arena_bytes` (None: any).
 
     `certified_by` is "labels+highs-mip" when HiGHS confirmed every step, else "labels" and `uncertified_because`; or
-    "highs-mip" when the tables of the label search would not fit. `complete` and `incomplete_because` as in Front.
+    "highs-mip" when the tables of the label search would not fit; with resident weights in a bounded arena HiGHS comes
+    first and "highs-mip+labels" says that searches of three sums (solver.sums) agree. `complete` and
+    `incomplete_because` as in Front.
     """
 
     arena_bytes: int | None
@@ -69,6 +73,9 @@ def trace_weights(
             solver, arena_bytes, max_weights_bytes, should_cancel, max_points, time_limit_s_per_point
         )
         method, uncertified = "highs-mip", str(error)
+        if problem.has_residents and points and verify:
+            uncertified = _confirm_sums(problem, arena_bytes, max_weights_bytes, points, not because, should_cancel)
+            method = "highs-mip" if uncertified else "highs-mip+labels"
     if not points and not because:
         solver = solver or WarmSolver(problem, MemoryAxis.ARENA)
         solver.limit(max_weights_bytes=max_weights_bytes)
@@ -91,6 +98,8 @@ def trace_weights(
 
 def _labels(problem: Problem, arena_bytes: int | None, max_weights_bytes: int | None) -> list[Choice]:
     """The whole front by labels, by rising weights."""
+    if problem.has_residents and arena_bytes is not None:
+        raise TooWide("resident weights are a sum beside the weights")
     owner = ParetoProgram(problem, MemoryAxis.ARENA)
     if not len(owner.levels):
         return []
@@ -161,6 +170,25 @@ def _confirm(
         confirmed += 1
     total = len(bounds)
     return "" if confirmed == total else f"HiGHS confirmed {confirmed} of {total} steps in {CONFIRM_S:g} s"
+
+
+def _confirm_sums(
+    problem: Problem,
+    arena_bytes: int | None,
+    max_weights_bytes: int | None,
+    points: list[FrontPoint],
+    complete: bool,
+    should_cancel: Callable[[], bool] | None,
+) -> str:
+    """Search the steps of HiGHS' front by labels of three sums; "" when all agree, else why not all were searched."""
+    bounds = [*(point.evaluation.weights_bytes - 1 for point in points[1:]), max_weights_bytes]
+    steps = [Step(arena_bytes, bound, point) for bound, point in zip(bounds, points, strict=True)]
+    if complete:
+        steps.append(Step(arena_bytes, points[0].evaluation.weights_bytes - 1, None))
+    try:
+        return confirm(problem, MemoryAxis.ARENA, steps, compare, should_cancel)
+    except TooWide as error:
+        return str(error)
 
 
 def _descend(

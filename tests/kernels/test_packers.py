@@ -25,7 +25,8 @@ BUILDS = [
     for flags in (("-std=gnu11", "-O3", "-march=native"), ("-std=c11", "-O3", "-march=native"), ("-std=c11", "-O0"))
 ]
 
-FIELDS = "c h w m oh ow kh kw stride_h stride_w pad_t pad_l pad_b pad_r dilation_h dilation_w group".split()
+GEOMETRY = ("c", "h", "w", "m", "oh", "ow", "kh", "kw", "stride_h", "stride_w", "pad_t", "pad_l", "pad_b", "pad_r")
+FIELDS = (*GEOMETRY, "dilation_h", "dilation_w", "group")
 
 
 class CShape(ctypes.Structure):

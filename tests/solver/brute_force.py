@@ -94,6 +94,7 @@ def play(problem: Problem, choice: tuple[int, ...]) -> Evaluation | None:
         kept = {home[tensor] for tensor in later if tensor in home}
         kept |= {home["out", v] for v, node in enumerate(nodes) if node.stays_live and ("out", v) in home}
         live = {storage: size_bytes for storage, size_bytes in live.items() if storage in kept}
+    peak += sum(up(option.resident_bytes) for option in taken)
     return Evaluation(time_ns, peak, max(o.workspace_bytes for o in taken), sum(o.weights_bytes for o in taken))
 
 

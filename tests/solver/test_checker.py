@@ -140,7 +140,7 @@ def at(kind: BufferKind, index: int) -> int:
     return next(p.offset_bytes for p in PLACED if (p.buffer.kind, p.buffer.index) == (kind, index))
 
 
-OUTPUT, COPY, WORKSPACE, CONVERSION_WORKSPACE = BufferKind
+OUTPUT, COPY, WORKSPACE, CONVERSION_WORKSPACE, _ = BufferKind
 
 
 @pytest.mark.parametrize(
