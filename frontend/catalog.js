@@ -35,6 +35,8 @@ export class Catalog {
     this.models = [];
     /** @type {any[]} */
     this.devices = [];
+    /** @type {Map<string, any>} every front the server told of, for what refers to one */
+    this.fronts = new Map();
     /** @type {Map<string, Promise<any>>} */
     this.points = new Map();
     /** @type {Map<string, Promise<any>>} */
@@ -52,8 +54,21 @@ export class Catalog {
     [this.models, this.devices] = await Promise.all([api.models(), api.devices()]);
   }
 
+  /** @param {string} [model] @param {string} [device] @returns {Promise<any[]>} fronts, newest first */
+  async known(model, device) {
+    const found = await api.frontiers(model, device);
+    for (const front of found) this.fronts.set(front.id, front);
+    return found;
+  }
+
   /** @param {string} id @returns {string} the name of a model, its id if it is unknown */
   modelName = (id) => this.models.find((model) => model.id === id)?.name ?? id;
+
+  /** @param {any} params of a job @returns {string} the network it works on, empty if that is not known */
+  networkOf = ({ model, example, frontier }) => {
+    const id = model ?? this.fronts.get(frontier)?.model;
+    return id ? this.modelName(id) : example ?? "";
+  };
 
   /** @param {string} frontier @param {string} id @returns {Promise<any>} the point with layers and buffers */
   point(frontier, id) {
@@ -89,15 +104,15 @@ export class Catalog {
     await this.refresh();
     if (state.frontier) {
       const frontier = await api.frontier(state.frontier);
-      return { model: this.models.find((m) => m.id === frontier.model) ?? null, device: this.#device(frontier.device), axis: frontier.memory, frontier, known: await api.frontiers(frontier.model, frontier.device) };
+      return { model: this.models.find((m) => m.id === frontier.model) ?? null, device: this.#device(frontier.device), axis: frontier.memory, frontier, known: await this.known(frontier.model, frontier.device) };
     }
     const device = this.#device(state.device);
     let model = this.models.find((m) => m.id === state.model || m.name === state.model) ?? null;
     if (state.model && !model) throw new api.Problem({ title: "Unknown model", status: 404, detail: `There is no model ${state.model}.`, hint: "It may have been deleted. Choose another one." });
     let known = [];
-    if (model) known = await api.frontiers(model.id, device.name);
+    if (model) known = await this.known(model.id, device.name);
     for (const candidate of model ? [] : this.models) {
-      known = await api.frontiers(candidate.id, device.name);
+      known = await this.known(candidate.id, device.name);
       model = candidate;
       if (known.length) break;
     }

@@ -68,8 +68,13 @@ export const milliseconds = (n) => (n / 1e6).toFixed(3).replace(/\B(?=(\d{3})+(?
 /** @param {number} n nanoseconds @returns {string} for a title: 12,420,113 ns */
 export const exactTime = (n) => `${integer(n)} ns`;
 
-/** @param {number} ratio @param {number} [digits] @returns {string} 0.0123 -> 1.2 % */
-export const percent = (ratio, digits = 1) => `${(ratio * 100).toFixed(digits).replace("-", MINUS)} %`;
+/** @param {number} ratio @param {number} [digits] @returns {string} 0.0123 -> 1.2 %; what is not nothing is not shown as nothing */
+export function percent(ratio, digits = 1) {
+  const size = Math.abs(ratio * 100);
+  const vanishes = digits > 0 && size > 0 && size < 0.5 * 10 ** -digits;
+  if (vanishes && size < 0.005) return "< 0.01 %";
+  return `${(ratio * 100).toFixed(vanishes ? Math.max(2, digits) : digits).replace("-", MINUS)} %`;
+}
 
 /** @param {string} text already formatted @param {number} value @returns {string} with its sign, also when positive */
 export const signed = (text, value) => (value > 0 ? `+${text}` : text);

@@ -45,7 +45,7 @@ async function answer(promise) {
   }
 }
 
-const tray = createJobTray($("tray-content"), { onCancel: app.cancelJob, onRetry: app.retryJob, modelName: catalog.modelName });
+const tray = createJobTray($("tray-content"), { onCancel: app.cancelJob, onRetry: app.retryJob, networkOf: catalog.networkOf });
 let live = false;
 let current = null;
 

@@ -13,11 +13,11 @@ const nameOf = (step) => /^(.+?) \([^]* B\)$/.exec(step)?.[1] ?? step;
  */
 export function verdict(view) {
   if (view.budget === null && view.points.length === 1) return { kind: "none", text: `One point: it needs the least ${view.axis} and is the fastest, so more memory buys nothing here. The other axes may show a trade-off.` };
-  if (view.budget === null) return { kind: "none", text: `Smallest that runs: ${fmt.integer(view.smallestBytes)} B, needed by ${nameOf(view.smallestStep)}.` };
+  if (view.budget === null) return { kind: "none", text: `Smallest that runs: ${fmt.integer(view.smallestBytes)} B, needed by ${view.short(nameOf(view.smallestStep))}.` };
   const found = best(view.points, view.axis, view.budget);
   if (!found) {
     const short = view.smallestBytes - view.budget;
-    return { kind: "short", text: `Nothing fits: needs ≥ ${fmt.integer(view.smallestBytes)} B (step ${nameOf(view.smallestStep)}), you are ${fmt.integer(short)} B short.` };
+    return { kind: "short", text: `Nothing fits: needs ≥ ${fmt.integer(view.smallestBytes)} B (step ${view.short(nameOf(view.smallestStep))}), you are ${fmt.integer(short)} B short.` };
   }
   const spare = view.budget - bytesOn(found, view.axis);
   const over = view.a && bytesOn(view.a, view.axis) > view.budget;

@@ -94,7 +94,7 @@ export function createContextBar(actions, viewNow, dataNow, app) {
       if (frontier && frontier.complete === false) about.textContent += ` · ${frontier.incomplete_because}`;
       about.title = frontier ? `certified by ${frontier.certified_by}; traced ${fmt.when(frontier.created_at)}; ${data.device.compiler} ${data.device.flags}` : "";
       stale.hidden = !frontier?.stale;
-      if (frontier?.stale) replace(stale, h("b", {}, "Stale: "), `${frontier.stale_because || "costs changed since this front was traced"}. `, h("button", { type: "button", class: "link", onclick: () => actions.onTrace() }, "Trace it again"));
+      if (frontier?.stale) replace(stale, h("b", {}, "Stale: "), `${frontier.stale_because || "costs changed since this front was traced"}. `, h("button", { type: "button", class: "link", title: "Measures what is missing, then solves the front again", onclick: () => actions.onRenew() }, "Bring it up to date"));
     },
   };
 }

@@ -3,7 +3,7 @@
 import * as fmt from "../format.js";
 import { familyColour } from "../front.js";
 import { breakable, h, replace } from "../dom.js";
-import { layerRows } from "./layer_table.js";
+import { layerRows, manner } from "./layer_table.js";
 import { headerRow, sorted } from "./sorting.js";
 
 /**
@@ -17,7 +17,7 @@ export function compare(a, b) {
     const [p, q] = [inA.get(node), inB.get(node)];
     return {
       node, a: p, b: q,
-      changed: p?.primitive !== q?.primitive || String(p?.conversions ?? "") !== String(q?.conversions ?? ""),
+      changed: p?.primitive !== q?.primitive || ["conversions", "in_place", "strips"].some((name) => String(p?.[name] ?? "") !== String(q?.[name] ?? "")),
       delta_ns: (q?.cost_ns ?? 0) - (p?.cost_ns ?? 0),
       delta_bytes: (q?.workspace_bytes ?? 0) - (p?.workspace_bytes ?? 0),
       delta_weights_bytes: (q?.weights_bytes ?? 0) - (p?.weights_bytes ?? 0),
@@ -43,9 +43,27 @@ const COLUMNS = [
   { name: "delta_weights_bytes", label: "Δ weights", num: true, value: (r) => Math.abs(r.delta_weights_bytes) },
 ];
 
-/** Two primitives that differ in their layouts alone are told apart by them. */
 const sameWords = (p, q) => Boolean(q) && p.family === q.family && p.variant === q.variant;
-const named = (row, other) => (row ? [h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant, sameWords(row, other) && `${row.in_layout} → ${row.out_layout}`].filter(Boolean).join(" ")] : "–");
+
+/**
+ * What a layer runs, with what tells it apart from what the other point runs there: layouts, in place, strips, conversions.
+ * @param {any} row @param {any} other @returns {string}
+ */
+export function told(row, other) {
+  const theirs = other ? manner(other) : [];
+  const ours = manner(row);
+  const has = (words, start) => words.some((word) => word.startsWith(start));
+  const changes = row.conversions.length;
+  return [
+    [row.family, row.variant].filter(Boolean).join(" "),
+    ...ours.filter((word) => !theirs.includes(word) && (sameWords(row, other) || !word.includes("→"))),
+    has(theirs, "in place") && !has(ours, "in place") && "not in place",
+    has(theirs, "strips") && !has(ours, "strips") && "as a whole",
+    changes !== (other?.conversions.length ?? 0) && (changes ? `after ${fmt.count(changes, "layout change")}` : "no layout change"),
+  ].filter(Boolean).join(" · ");
+}
+
+const named = (row, other) => (row ? [h("i", { class: "swatch", style: { background: familyColour(row.family) } }), told(row, other)] : "–");
 
 /** @param {{onLayer: (node: string|null) => void}} actions */
 export function createDiff({ onLayer }) {
@@ -93,7 +111,7 @@ export function createDiff({ onLayer }) {
     replace(body, sorted(rows, COLUMNS, order).map((row) => {
       const sign = row.delta_ns < 0 ? "better" : "worse";
       return h("tr", { dataset: { node: row.node }, class: row.node === view.layer ? "linked" : "" },
-        h("td", {}, h("div", { class: "node" }, breakable(row.node)), h("div", { class: "sub" }, (row.a ?? row.b).op)),
+        h("td", { title: row.node }, h("div", { class: "node" }, breakable(view.short(row.node))), h("div", { class: "sub" }, (row.a ?? row.b).op)),
         h("td", {}, h("div", { class: "primitive" }, named(row.a, row.b)), h("div", { class: "primitive to" }, "→ ", named(row.b, row.a))),
         h("td", { class: "num", title: fmt.exactTime(row.delta_ns) }, h("div", { class: sign }, fmt.signed(fmt.time(row.delta_ns, 3), row.delta_ns)),
           h("div", { class: `bar centred ${sign}` }, h("i", { style: { width: `${(50 * Math.abs(row.delta_ns)) / widest}%` } }))),

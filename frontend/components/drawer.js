@@ -30,7 +30,7 @@ export function createDrawer(actions) {
     tabs.get(to).focus();
   });
 
-  const read = { layers: ["full", "layer", "units", "noise", "noiseWanted"], memory: ["full", "layer", "units", "budget"], diff: ["full", "fullB", "layer", "units"], why: ["full", "a", "frontier", "units", "explained", "noise", "noiseWanted"] };
+  const read = { layers: ["full", "layer", "units", "noise", "noiseWanted", "short"], memory: ["full", "layer", "units", "budget", "short"], diff: ["full", "fullB", "layer", "units", "short"], why: ["full", "a", "frontier", "units", "explained", "noise", "noiseWanted", "short"] };
   /** What each panel last showed. */
   const shown = {};
 

@@ -6,7 +6,7 @@ import { h } from "../dom.js";
 import { draw, purge, THEMES } from "../plot.js";
 import { byteTicks, timeTicks } from "../ticks.js";
 import { createBudgetLine } from "./budget_line.js";
-import { markLayout, placedBaselines } from "./plot_marks.js";
+import { markLayout, placedBaselines, withRoom } from "./plot_marks.js";
 
 const MARGIN = { l: 54, r: 18, t: 34, b: 40 };
 const TAP_PX = 5;
@@ -178,9 +178,10 @@ export function createFrontPlot({ onSelect, onBudget }) {
     const width = Math.round(box.clientWidth);
     const height = Math.round(box.clientHeight);
     if (!width || !height) return;
-    ranges = zoom ?? home(view);
+    const inner = { width: width - MARGIN.l - MARGIN.r, height: height - MARGIN.t - MARGIN.b };
+    ranges = zoom ?? withRoom(view, home(view), inner);
     const colours = THEMES[view.theme];
-    placed = placedBaselines(view, ranges, { width: width - MARGIN.l - MARGIN.r, height: height - MARGIN.t - MARGIN.b });
+    placed = placedBaselines(view, ranges, inner);
     const traces = [
       ...overBudget(view, ranges, colours), stepLine(view, ranges, colours), ...baselineTraces(view, placed, colours),
       ...pointTraces(view, colours), ...selectionTraces(view, ranges, colours),

@@ -16,10 +16,19 @@ export const ratio = (job) => (job.progress?.total && job.progress.completed > 0
 /** @param {any} job @param {any} model @returns {boolean} whether the job works on this model */
 export const concerns = (job, model) => Boolean(model) && [model.id, model.name].includes(job.params?.model ?? job.params?.example);
 
-/** @param {any} job @param {(id: string) => string} modelName @returns {string} */
-export function jobTitle(job, modelName) {
-  const { model, example, memory, prefix, point } = job.params ?? {};
-  return [NAMES[job.kind] ?? job.kind, model ? modelName(model) : example, memory, job.kind === "bundle" && prefix, job.kind === "bundle" && point?.slice(0, 11)].filter(Boolean).join(" · ");
+/** @param {any} job @param {(params: any) => string} networkOf @returns {string} */
+export function jobTitle(job, networkOf) {
+  const { memory, prefix, point, device } = job.params ?? {};
+  const threads = device?.includes("@") && device;
+  return [NAMES[job.kind] ?? job.kind, networkOf(job.params ?? {}), threads, memory, job.kind === "bundle" && prefix !== "net" && prefix, job.kind === "bundle" && point?.slice(0, 11)].filter(Boolean).join(" · ");
+}
+
+/** @param {any} job @returns {string|null} where what it made is shown */
+function resultLink({ kind, params, result_url: url }) {
+  const front = kind === "frontier" && url ? url.split("/").pop() : kind === "bundle" ? params.frontier : null;
+  if (!front) return null;
+  const query = new URLSearchParams({ frontier: front, ...(params.model && { model: params.model }), ...(params.memory && { memory: params.memory }), ...(kind === "bundle" && { a: params.point }) });
+  return `/w?${query}`;
 }
 
 /** @param {any} job @returns {string} stage, n/m, ETA */
@@ -39,26 +48,26 @@ function ended(job) {
 
 /**
  * @param {any} job
- * @param {{onCancel: (job: any) => void, onRetry: (job: any) => void, modelName: (id: string) => string}} context
+ * @param {{onCancel: (job: any) => void, onRetry: (job: any) => void, networkOf: (params: any) => string}} context
  * @returns {HTMLElement}
  */
-export function jobRow(job, { onCancel, onRetry, modelName }) {
+export function jobRow(job, { onCancel, onRetry, networkOf }) {
   const share = ratio(job);
-  const title = jobTitle(job, modelName);
+  const title = jobTitle(job, networkOf);
   return h("li", { class: `job ${job.state}`, dataset: { job: job.id } },
     h("span", { class: `state ${job.state}` }, STATES[job.state] ?? job.state),
     h("span", { class: "job-title" }, title),
     active(job) && h("progress", { max: 1, value: share, "aria-label": `Progress of ${title}` }),
     h("span", { class: "job-status" }, active(job) ? jobStatus(job) : ended(job)),
     h("span", { class: "spring" }),
-    job.result_url && job.kind === "frontier" && h("a", { class: "link", href: `/w?frontier=${encodeURIComponent(job.result_url.split("/").pop())}${job.params.model ? `&model=${encodeURIComponent(job.params.model)}` : ""}${job.params.memory ? `&memory=${job.params.memory}` : ""}`, "data-route": "" }, "Open"),
+    job.state === "succeeded" && resultLink(job) && h("a", { class: "link", href: resultLink(job), "data-route": "" }, "Open"),
     active(job) && h("button", { type: "button", class: "small", disabled: job.state === "cancelling", onclick: () => onCancel(job) }, "Cancel"),
     ["failed", "cancelled", "lost"].includes(job.state) && h("button", { type: "button", class: "small", onclick: () => onRetry(job) }, "Try again"),
     job.error && h("div", { class: "job-error" }, h("b", {}, job.error.detail || job.error.title), job.error.hint && h("span", {}, ` ${job.error.hint}`),
       job.error.errors?.length > 0 && h("ul", {}, job.error.errors.map((item) => h("li", {}, h("code", {}, item.pointer), ` ${item.detail}`)))));
 }
 
-/** @param {HTMLElement} footer @param {{onCancel: (job: any) => void, onRetry: (job: any) => void, modelName: (id: string) => string}} context */
+/** @param {HTMLElement} footer @param {{onCancel: (job: any) => void, onRetry: (job: any) => void, networkOf: (params: any) => string}} context */
 export function createJobTray(footer, context) {
   const button = h("button", { type: "button", class: "tray-button", "aria-expanded": "false", "aria-controls": "tray-list" });
   const tools = h("div", { class: "tray-tools" });
@@ -79,7 +88,7 @@ export function createJobTray(footer, context) {
       const share = first ? ratio(first) : null;
       patch(button,
         h("span", { class: "caret", "aria-hidden": "true" }, "▴"),
-        first ? [h("span", { class: "busy", "aria-hidden": "true" }), h("b", {}, running.length > 1 ? `${running.length} jobs` : jobTitle(first, context.modelName)),
+        first ? [h("span", { class: "busy", "aria-hidden": "true" }), h("b", {}, running.length > 1 ? `${running.length} jobs` : jobTitle(first, context.networkOf)),
           h("progress", { max: 1, value: share, "aria-label": "Progress" }), h("span", { class: "faint" }, jobStatus(first))]
           : [h("span", { class: `lamp ${failed ? "bad" : live ? "ok" : "warn"}`, "aria-hidden": "true" }), h("span", {}, failed ? "The last job failed" : "No job is running"), jobs.length > 0 && h("span", { class: "faint" }, `${jobs.length} before`)],
         !live && h("span", { class: "faint" }, "· polling"));

@@ -20,6 +20,18 @@ export function layerRows(point) {
   return rows;
 }
 
+/** @param {any} row @returns {{chain: string, rows: number}|null} the layers it runs together with, strip by strip */
+export function stripsOf(row) {
+  const [, chain, rows] = /^(.+)\/(\d+)$/.exec(row?.strips ?? "") ?? [];
+  return chain ? { chain, rows: Number(rows) } : null;
+}
+
+/** @param {any} row @returns {string[]} what two choices of the same primitive can differ in, in words */
+export function manner(row) {
+  const strips = stripsOf(row);
+  return [row.in_layout && `${row.in_layout} → ${row.out_layout}`, row.in_place !== null && row.in_place !== undefined && `in place${row.in_place ? ` of input ${row.in_place}` : ""}`, strips && `strips of ${fmt.count(strips.rows, "row")}`].filter(Boolean);
+}
+
 const COLUMNS = [
   { name: "index", label: "#", value: (r) => r.index },
   { name: "node", label: "layer", value: (r) => r.node },
@@ -63,14 +75,14 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
     const share = row.cost_ns / total;
     const spread = row.time_ns ? (row.p90_ns - row.p10_ns) / row.time_ns : 0;
     const nothing = h("span", { class: "faint" }, "–");
-    const [, chain, rows] = /^(.+)\/(\d+)$/.exec(row.strips ?? "") ?? [];
-    return h("tr", { tabindex: "0", dataset: { node: row.node }, class: [row.node === view.layer && "linked", chain && "chained"].filter(Boolean).join(" "), "aria-current": row.node === view.layer ? "true" : null },
+    const strips = stripsOf(row);
+    const together = strips && `the layers ${view.short(strips.chain)} run together, ${fmt.count(strips.rows, "row")} of the last one at a time; the tensors between them never exist as a whole`;
+    return h("tr", { tabindex: "0", dataset: { node: row.node }, class: [row.node === view.layer && "linked", strips && "chained", row.first && "first", row.last && "last"].filter(Boolean).join(" "), "aria-current": row.node === view.layer ? "true" : null },
       h("td", { class: "num faint" }, row.index),
-      h("td", { title: row.shape }, h("div", { class: "node" }, breakable(row.node)), h("div", { class: "sub" }, row.op)),
+      h("td", { title: `${row.node}\n${row.shape}` }, h("div", { class: "node" }, breakable(view.short(row.node))), h("div", { class: strips ? "sub chain" : "sub", title: together }, row.op, strips && ` · strips of ${strips.rows}`)),
       h("td", { title: row.primitive },
         h("div", { class: "primitive" }, h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant].filter(Boolean).join(" ")),
-        chain && h("div", { class: "sub chain", title: `the layers ${chain} run together, ${rows} rows of the last one at a time; the tensors between them never exist as a whole` }, `in strips of ${fmt.count(Number(rows), "row")}`),
-        h("div", { class: "sub" }, row.in_layout && `${row.in_layout} → ${row.out_layout}`, row.in_place !== null && row.in_place !== undefined && " · in place")),
+        h("div", { class: "sub" }, manner({ ...row, strips: "" }).join(" · "))),
       h("td", { class: "num", title: `${fmt.exactTime(row.time_ns)} + conversions ${fmt.exactTime(row.conversion_ns)}\np10 ${fmt.exactTime(row.p10_ns)}, p90 ${fmt.exactTime(row.p90_ns)} (spread ${fmt.percent(spread)})` },
         h("div", {}, fmt.time(row.cost_ns, 3)),
         h("div", { class: "share" }, h("span", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } })), fmt.percent(share))),
@@ -82,7 +94,8 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
   }
 
   function render() {
-    const rows = layerRows(view.full).map((row) => ({ ...row, kept: view.noise?.kept[row.node] }));
+    const all = layerRows(view.full);
+    const rows = all.map((row, i) => ({ ...row, kept: view.noise?.kept[row.node], first: row.strips && all[i - 1]?.strips !== row.strips, last: row.strips && all[i + 1]?.strips !== row.strips }));
     const columns = view.noiseWanted ? [...COLUMNS, KEPT] : COLUMNS;
     table.classList.toggle("noisy", Boolean(view.noiseWanted));
     noise.setAttribute("aria-pressed", String(Boolean(view.noiseWanted)));
@@ -109,7 +122,7 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
     update(next) {
       const before = view;
       view = next;
-      const same = ["full", "units", "noise", "noiseWanted"].every((name) => before?.[name] === next[name]);
+      const same = ["full", "units", "noise", "noiseWanted", "short"].every((name) => before?.[name] === next[name]);
       if (same && before.layer !== next.layer) {
         for (const row of body.children) {
           row.classList.toggle("linked", row.dataset.node === next.layer);

@@ -10,7 +10,7 @@ const PAD = { l: 58, r: 10, t: 14, b: 30 };
 const KIND_TEXT = { output: "activation", copy: "converted copy", workspace: "workspace" };
 
 /** @param {any} buffer @returns {string} */
-const title = (buffer) => `${KIND_TEXT[buffer.kind] ?? buffer.kind} of ${buffer.node}${buffer.port === null ? "" : `, input ${buffer.port}`}`;
+const title = (buffer, short = (name) => name) => `${KIND_TEXT[buffer.kind] ?? buffer.kind} of ${short(buffer.node)}${buffer.port === null ? "" : `, input ${buffer.port}`}`;
 
 /** @param {any} point @returns {number[]} bytes alive at each step */
 export const liveBytes = (point) => point.steps.map((_, t) => point.buffers.reduce((sum, b) => sum + (b.first <= t && t < b.last ? b.size_bytes : 0), 0));
@@ -63,10 +63,10 @@ export function createMemoryPicture({ onLayer }) {
     tip.hidden = !buffer;
     if (!buffer) return;
     const { steps } = view.full;
-    replace(tip, h("b", {}, title(buffer)),
+    replace(tip, h("b", {}, title(buffer, view.short)),
       h("div", {}, `${fmt.exactBytes(buffer.size_bytes)}`),
       h("div", {}, `at ${fmt.integer(buffer.offset_bytes)} – ${fmt.integer(buffer.offset_bytes + buffer.size_bytes)}`),
-      h("div", {}, `steps ${buffer.first + 1} – ${buffer.last} of ${steps.length}: ${steps[buffer.first]}${buffer.last - buffer.first > 1 ? ` … ${steps[buffer.last - 1]}` : ""}`));
+      h("div", {}, `steps ${buffer.first + 1} – ${buffer.last} of ${steps.length}: ${view.short(steps[buffer.first])}${buffer.last - buffer.first > 1 ? ` … ${view.short(steps[buffer.last - 1])}` : ""}`));
     const left = event.clientX - box.left;
     tip.style.transform = `translate(${Math.max(0, Math.min(left + 14, box.width - tip.offsetWidth - 4))}px, ${Math.max(0, event.clientY - box.top - tip.offsetHeight - 10)}px)`;
   }
@@ -92,7 +92,7 @@ export function createMemoryPicture({ onLayer }) {
     const packed = point.arena_bytes === point.peak_bytes ? "packed without a gap" : `${fmt.bytes(point.arena_bytes - point.peak_bytes, view.units)} above the peak`;
     replace(labels,
       ticks.map((t) => h("span", { class: "tick-y", style: at(PAD.l - 6, y(t)) }, fmt.bytes(t, view.units))),
-      h("span", { class: "peak-label", style: at(W - PAD.r, y(point.peak_bytes)) }, `peak ${fmt.bytes(point.peak_bytes, view.units)} at ${point.steps[peakStep]} · ${packed}`),
+      h("span", { class: "peak-label", style: at(W - PAD.r, y(point.peak_bytes)) }, `peak ${fmt.bytes(point.peak_bytes, view.units)} at ${view.short(point.steps[peakStep])} · ${packed}`),
       h("span", { class: "xname", style: at(W - PAD.r, H - 4) }, `${fmt.count(point.steps.length, "step")} →`));
     slider.max = String(point.steps.length - 1);
     step = view.layer ? Math.max(0, point.steps.indexOf(view.layer)) : peakStep;
@@ -111,13 +111,14 @@ export function createMemoryPicture({ onLayer }) {
 
   function showStep() {
     const { steps, buffers } = view.full;
-    stepName.textContent = `${step + 1} of ${steps.length}: ${steps[step]}`;
+    stepName.textContent = `${step + 1} of ${steps.length}: ${view.short(steps[step])}`;
+    stepName.title = steps[step];
     slider.setAttribute("aria-valuetext", stepName.textContent);
     const cursor = svg.querySelector(".cursor");
     for (const [name, value] of Object.entries({ x: x(step), y: PAD.t, width: x(step + 1) - x(step), height: H - PAD.t - PAD.b })) cursor.setAttribute(name, value);
     const alive = buffers.filter((b) => b.first <= step && step < b.last).sort((p, q) => q.size_bytes - p.size_bytes);
     replace(live, alive.map((b) => h("tr", { class: b.node === view.layer ? "linked" : "" },
-      h("td", {}, h("i", { class: `key ${b.kind}` }), title(b)),
+      h("td", {}, h("i", { class: `key ${b.kind}` }), h("span", { title: title(b) }, title(b, view.short))),
       h("td", { class: "num", title: fmt.exactBytes(b.size_bytes) }, fmt.bytes(b.size_bytes, view.units)),
       h("td", { class: "num faint" }, fmt.integer(b.offset_bytes)),
       h("td", { class: "num faint" }, `${b.first + 1}–${b.last}`))));
@@ -130,7 +131,7 @@ export function createMemoryPicture({ onLayer }) {
     update(next) {
       const before = view;
       view = next;
-      if (before?.full !== next.full || before.units !== next.units || before.budget !== next.budget) render();
+      if (before?.full !== next.full || before.units !== next.units || before.budget !== next.budget || before.short !== next.short) render();
       else if (before.layer !== next.layer) {
         if (next.layer && next.full.steps.includes(next.layer)) step = next.full.steps.indexOf(next.layer);
         slider.value = String(step);

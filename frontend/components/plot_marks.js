@@ -8,6 +8,9 @@ const LETTER_PX = 6.2;
 // Height of the words of marks: below the baselines above the plot, above the low end of a front.
 const EDGE = 0.62;
 const BELOW = 0.3;
+const AIR_PX = 16;
+// The front itself keeps at least this much of the width.
+const LEAST_SHARE = 0.45;
 const ms = (ns) => ns / 1e6;
 const clamp = (value, [low, high]) => Math.min(high, Math.max(low, value));
 
@@ -26,7 +29,7 @@ const valueAt = (share, [low, high], log) => (log ? low * (high / low) ** share 
 /**
  * Baselines where they are, or at the edge nearest to them; those above the plot one below the other.
  * @param {any} view @param {{x: [number, number], y: [number, number]}} ranges @param {{width: number, height: number}} inner pixels
- * @returns {{name: string, explanation: string, point: any, x: number, y: number, label: string, position: string}[]}
+ * @returns {{name: string, explanation: string, point: any, x: number, y: number, label: string, position: string, edge: object|null}[]} edge: the box of words that stand at the edge
  */
 export function placedBaselines(view, ranges, inner) {
   const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
@@ -55,10 +58,43 @@ export function placedBaselines(view, ranges, inner) {
     // Above the plot the height says nothing, so it may be given up for a line of its own.
     for (let tries = 0; above && tries < 12 && collides(box()); tries += 1) shareY -= LINE_PX / inner.height;
     taken.push(box());
+    const edge = above || right ? box() : null;
     // Air between the words and the marker.
-    const words = position.endsWith("left") ? `${label}\u2002` : `\u2002${label}`;
-    return { name, explanation, point, x, y: above ? valueAt(shareY, ranges.y, logY) : clamp(py, ys), label: words, position };
+    const spaced = position.endsWith("left") ? `${label}\u2002` : `\u2002${label}`;
+    return { name, explanation, point, x, y: above ? valueAt(shareY, ranges.y, logY) : clamp(py, ys), label: spaced, position, edge };
   });
+}
+
+const words = (mark, units, arrow = "") => `${arrow}${mark.name}${mark.name === fmt.bytes(mark.bytes) ? "" : ` ${fmt.bytes(mark.bytes, units)}`}`;
+
+/** Whether the step line of the front, in pixels, runs through a box. */
+function crossed(steps, { left, right, top, bottom }) {
+  return steps.some(([x, y], i) => {
+    const [nx, ny] = steps[i + 1] ?? [x, y];
+    const through = x < right && nx > left && y > top && y < bottom;
+    return through || (nx > left && nx < right && Math.min(y, ny) < bottom && Math.max(y, ny) > top);
+  });
+}
+
+/**
+ * The range of memory with room at its right for the words that stand at that edge, where they would lie on the front.
+ * Above and right of a front there is nothing else, so it needs no more than its last point left of them.
+ * @param {any} view @param {{x: [number, number], y: [number, number]}} ranges @param {{width: number, height: number}} inner pixels
+ * @returns {{x: [number, number], y: [number, number]}}
+ */
+export function withRoom(view, ranges, inner) {
+  const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
+  const beyond = view.marks.filter(({ bytes }) => bytes >= ranges.x[1]);
+  const middle = (i) => (1 - EDGE) * inner.height + LINE_PX * i;
+  const boxes = [
+    ...placedBaselines(view, ranges, inner).map(({ edge }) => edge).filter(Boolean),
+    ...beyond.map((mark, i) => ({ left: inner.width - 8 - words(mark, view.units, "→ ").length * LETTER_PX, right: inner.width, top: middle(i) - LINE_PX / 2, bottom: middle(i) + LINE_PX / 2 })),
+  ];
+  const steps = view.points.map((p) => [shareOf(bytesOn(p, view.axis), ranges.x, logX) * inner.width, (1 - shareOf(ms(p.latency_ns), ranges.y, logY)) * inner.height]);
+  if (!boxes.some((box) => crossed(steps, box))) return ranges;
+  const share = 1 - (Math.max(...boxes.map(({ left }) => inner.width - left)) + AIR_PX) / inner.width;
+  if (share < LEAST_SHARE) return ranges;
+  return { ...ranges, x: [ranges.x[0], valueAt(1 / share, [ranges.x[0], bytesOn(view.points.at(-1), view.axis)], logX)] };
 }
 
 /**
@@ -71,7 +107,7 @@ export function markLayout(view, ranges, colours) {
   const where = (x) => (logX ? Math.log10(x) : x);
   const inside = view.marks.filter(({ bytes }) => bytes > ranges.x[0] && bytes < ranges.x[1]);
   const beside = view.marks.some(({ bytes }) => bytes >= ranges.x[1]);
-  const text = (mark, arrow = "") => `${arrow}${mark.name}${mark.name === fmt.bytes(mark.bytes) ? "" : ` ${fmt.bytes(mark.bytes, view.units)}`}`;
+  const text = (mark, arrow) => words(mark, view.units, arrow);
   const edge = (marks, arrow, x, xanchor) => marks.map((mark, i) => ({
     text: text(mark, arrow), hovertext: mark.title, xref: "paper", yref: "paper", x, y: EDGE, xanchor, yanchor: "middle",
     xshift: xanchor === "right" ? -4 : 4, yshift: -LINE_PX * i, showarrow: false, font: { size: 11, color: colours.mark }, bgcolor: colours.surface, borderpad: 1,

@@ -4,6 +4,7 @@ import * as fmt from "../format.js";
 import * as limit from "../limits.js";
 import { familyColour } from "../front.js";
 import { h, replace } from "../dom.js";
+import { compare, told } from "./diff.js";
 import { createMenu } from "./menu.js";
 
 const ERRORS = [["", "any"], ["1e-4", "1e-4: Winograd F(6,3) and better"], ["5e-5", "5e-5: Winograd F(4,3) and better"], ["1e-5", "1e-5: direct, GEMM, FFT, F(2,3)"]];
@@ -47,7 +48,7 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
     const all = limit.chips(view.asked, (bytes) => fmt.bytes(bytes, view.units));
     replace(chips, all.map(({ key, words, rest }) => {
       const price = key.startsWith("pin ") && prices.get(key.slice(4));
-      return h("li", { class: "ask-chip" }, h("span", {}, words),
+      return h("li", { class: "ask-chip" }, h("span", { title: words }, view.short(words)),
         price && h("small", { title: `Free, the layer runs ${price.instead} at this budget; arena ${fmt.signed(fmt.exactBytes(price.arena_bytes), price.arena_bytes)}` }, price.latency_ns === 0 ? "costs nothing" : `costs ${fmt.time(price.latency_ns, 3)}`),
         h("button", { type: "button", "aria-label": `Lift: ${words}`, onclick: () => onAsk(rest) }, "×"));
     }), all.length === 0 && h("li", { class: "faint" }, "Pin or forbid primitives in the layer table (⋯ or p), or narrow the whole network here."));
@@ -62,6 +63,7 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
     const figure = (name, value, delta, text, exact) => h("div", { class: "ask-figure" }, h("dt", {}, name), h("dd", {}, h("b", { title: exact }, value), " ", change(delta, text)));
     const size = (name) => figure(name, fmt.bytes(point[`${name}_bytes`], units), d[`${name}_bytes`], fmt.bytes(d[`${name}_bytes`], units), fmt.exactBytes(point[`${name}_bytes`]));
     const budget = answered.budget_bytes === null ? "at any memory" : `within ${fmt.bytes(answered.budget_bytes, units)} of ${axis}`;
+    const rows = view.full?.id === against.id ? compare(view.full, point).filter((row) => row.changed).sort((p, q) => Math.abs(q.delta_ns) - Math.abs(p.delta_ns)) : [];
     return replace(answer,
       h("dl", { class: "ask-figures" },
         figure("latency", fmt.time(point.latency_ns), d.latency_ns, `${fmt.time(d.latency_ns, 3)} (${fmt.percent(d.latency_ns / against.latency_ns)})`, fmt.exactTime(point.latency_ns)),
@@ -73,13 +75,14 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
         h("span", { class: "spring" }),
         d.layers.length > 0 && h("button", { type: "button", class: "small", onclick: () => onTab("diff") }, "Layer by layer"),
         h("button", { type: "button", class: "small", title: "The whole front within these limits, as a job; kept beside this one", onclick: onTraceLimits }, "Trace this front")),
-      d.layers.length > 0 && h("ul", { class: "ask-layers" }, d.layers.slice(0, 4).map((one) => h("li", {}, h("b", {}, one.node), ` ${one.before} → ${one.after} `, change(one.latency_ns, fmt.time(one.latency_ns, 3)))), d.layers.length > 4 && h("li", { class: "faint" }, `and ${fmt.count(d.layers.length - 4, "more layer")}`)));
+      rows.length > 0 && h("ul", { class: "ask-layers" }, rows.slice(0, 4).map(({ node, a: before, b: after, delta_ns }) => h("li", { title: `${node}: ${before?.primitive} → ${after?.primitive}` }, h("b", {}, view.short(node)), ` ${told(before, after)} ⇒ ${told(after, before)} `, change(delta_ns, fmt.time(delta_ns, 3)))),
+        rows.length > 4 && h("li", { class: "faint" }, `and ${fmt.count(rows.length - 4, "more layer")}`)));
   }
 
   function refused(problem) {
     const least = problem.facts?.smallest_bytes;
-    return h("div", { class: "ask-refused" }, h("p", { class: "verdict short" }, problem.message),
-      problem.items?.length > 1 && h("ul", {}, problem.items.slice(0, 6).map((item) => h("li", {}, h("b", {}, item.pointer), ` ${item.detail}`))),
+    return h("div", { class: "ask-refused" }, h("p", { class: "verdict short", title: problem.message }, view.short(problem.message)),
+      problem.items?.length > 1 && h("ul", {}, problem.items.slice(0, 6).map((item) => h("li", {}, h("b", {}, view.short(item.pointer)), ` ${item.detail}`))),
       problem.hint && h("p", { class: "faint" }, problem.hint),
       problem.type === "/problems/budget-infeasible" && least > 0 && problem.facts.smallest_step && h("button", { type: "button", class: "small", onclick: () => onBudget(least, true) }, `Set the budget to ${fmt.bytes(least, view.units)}`));
   }

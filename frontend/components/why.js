@@ -19,48 +19,54 @@ function questions(points, axis) {
   return [top / 64, top / 16, top / 4, top].filter((x) => x >= 64);
 }
 
-/** @param {{onSelect: (id: string, which: "a"|"b") => void, onNoise: () => void}} actions */
-export function createWhy({ onSelect, onNoise }) {
+/** @param {{onSelect: (id: string, which: "a"|"b") => void, onNoise: () => void, onStep: (node: string) => void}} actions */
+export function createWhy({ onSelect, onNoise, onStep }) {
   const element = h("div", { class: "panel-body why" });
 
   const block = (title, ...children) => h("section", {}, h("h3", {}, title), ...children);
   const facts = (rows) => h("dl", { class: "facts" }, rows.filter(Boolean).map(([name, value, title]) => [h("dt", {}, name), h("dd", { title }, value)]));
   const go = (point, text) => h("button", { type: "button", class: "link", onclick: () => onSelect(point.id, "a") }, text);
 
+  /** A step by name; where the memory picture has it, one click away from there. */
+  const toStep = (step, full, short) => (full.steps.includes(step) ? h("button", { type: "button", class: "link", title: `${step}: show it in the memory picture`, onclick: () => onStep(step) }, short(step)) : h("b", {}, short(step)));
+
   function prices(view) {
     const { points, axis, a, units } = view;
     const lines = [];
+    const told = new Set();
+    /** Whether an answer is news: a larger question may have the answer of a smaller one. */
+    const fresh = (answer) => answer && !told.has(answer.point.id) && told.add(answer.point.id);
     for (const extra of questions(points, axis)) {
       const gain = buys(points, axis, a, extra);
-      if (gain) lines.push(h("li", {}, h("span", {}, `The next ${fmt.bytes(extra, "kib")} buy `, h("b", { class: "better" }, fmt.time(gain.saved_ns, 3)), ` (${fmt.percent(gain.saved_ns / a.latency_ns)}), using ${fmt.bytes(gain.used_bytes, units)} of them. `), go(gain.point, "Take it")));
+      if (fresh(gain)) lines.push(h("li", {}, h("span", {}, `The next ${fmt.bytes(extra, "kib")} buy `, h("b", { class: "better" }, fmt.time(gain.saved_ns, 3)), ` (${fmt.percent(gain.saved_ns / a.latency_ns)}), using ${fmt.bytes(gain.used_bytes, units)} of them. `), go(gain.point, "Take it")));
     }
     if (!lines.length) lines.push(h("li", {}, bytesOn(a, axis) >= bytesOn(points.at(-1), axis) ? "Nothing: this is the fastest point, more memory buys no time." : "The next half of the front's width buys nothing."));
     const losses = [];
     for (const fewer of questions(points, axis)) {
       const loss = costs(points, axis, a, fewer);
-      if (loss) losses.push(h("li", {}, h("span", {}, `${fmt.bytes(fewer, "kib")} less cost `, h("b", { class: "worse" }, fmt.time(loss.lost_ns, 3)), ` (${fmt.percent(loss.lost_ns / a.latency_ns)}) and free ${fmt.bytes(loss.freed_bytes, units)}. `), go(loss.point, "Take it")));
+      if (fresh(loss)) losses.push(h("li", {}, h("span", {}, `${fmt.bytes(fewer, "kib")} less cost `, h("b", { class: "worse" }, fmt.time(loss.lost_ns, 3)), ` (${fmt.percent(loss.lost_ns / a.latency_ns)}) and free ${fmt.bytes(loss.freed_bytes, units)}. `), go(loss.point, "Take it")));
     }
-    if (!losses.length) losses.push(h("li", {}, `Nothing smaller runs: ${fmt.integer(view.smallestBytes)} B is the least, needed by ${view.smallestStep}.`));
+    if (!losses.length) losses.push(h("li", {}, `Nothing smaller runs: ${fmt.integer(view.smallestBytes)} B is the least, needed by ${view.short(view.smallestStep)}.`));
     return [h("ul", { class: "prices" }, lines), h("ul", { class: "prices" }, losses)];
   }
 
   /** The steps that keep the point from being smaller; all of them would have to shrink. */
-  function binding({ explained, units }) {
+  function binding({ explained, units, short, full }) {
     if (!explained) return [["Binding steps", "…"]];
     const shown = explained.binding.slice(0, 4);
-    const rows = shown.map((step, i) => [i ? "" : explained.binding.length > 1 ? "Binding steps" : "Binding step", [h("b", {}, step.step), `: ${step.parts.map(([what, size]) => `${what} ${fmt.bytes(size, units)}`).join(" + ")}`], fmt.exactBytes(step.live_bytes)]);
+    const rows = shown.map((step, i) => [i ? "" : explained.binding.length > 1 ? "Binding steps" : "Binding step", [toStep(step.step, full, short), `: ${step.parts.map(([what, size]) => `${short(what)} ${fmt.bytes(size, units)}`).join(" + ")}`], fmt.exactBytes(step.live_bytes)]);
     if (explained.binding.length > shown.length) rows.push(["", `and ${fmt.count(explained.binding.length - shown.length, "more step")} as full as these`]);
     return rows;
   }
 
   /** What the noise of the costs could change. */
-  function robust({ noise, noiseWanted, full }) {
+  function robust({ noise, noiseWanted, full, short }) {
     if (!noiseWanted) return h("p", {}, "How much of this choice is noise? ", h("button", { type: "button", class: "link", onclick: onNoise }, "Solve it 100 times under the measured spread"));
     if (!noise) return h("p", { class: "faint" }, h("span", { class: "busy", "aria-hidden": "true" }), " Solving under 100 draws of the costs");
     const unsure = full.layers.filter((layer) => noise.kept[layer.node] < 0.9).sort((p, q) => noise.kept[p.node] - noise.kept[q.node]);
     return facts([
       ["Regret", `${fmt.percent(noise.regret_mean, 2)} slower than the best choice on average, ${fmt.percent(noise.regret_worst, 2)} at worst, over ${noise.draws} draws of the samples`],
-      ["Choices", unsure.length ? `${fmt.integer(full.layers.length - unsure.length)} of ${fmt.integer(full.layers.length)} layers keep theirs in 90 % of the draws; least sure: ${unsure.slice(0, 3).map((layer) => `${layer.node} ${fmt.percent(noise.kept[layer.node], 0)}`).join(", ")}` : "every layer keeps its choice in at least 90 % of the draws"],
+      ["Choices", unsure.length ? `${fmt.integer(full.layers.length - unsure.length)} of ${fmt.integer(full.layers.length)} layers keep theirs in 90 % of the draws; least sure: ${unsure.slice(0, 3).map((layer) => `${short(layer.node)} ${fmt.percent(noise.kept[layer.node], 0)}`).join(", ")}` : "every layer keeps its choice in at least 90 % of the draws"],
       noise.single > 0 && ["Not known", `${fmt.count(noise.single, "cost")} with a single sample never vary here`],
     ]);
   }
@@ -82,7 +88,7 @@ export function createWhy({ onSelect, onNoise }) {
         block("What bounds it", facts([
           ...binding(view),
           ["Peak, arena", full.arena_bytes === full.peak_bytes ? `${fmt.integer(full.peak_bytes)} B, packed without a gap` : `${fmt.integer(full.peak_bytes)} B alive, ${fmt.integer(full.arena_bytes)} B with offsets`, fmt.exactBytes(full.arena_bytes)],
-          ["Smallest budget", `${fmt.integer(view.smallestBytes)} B, because of ${view.smallestStep}`],
+          ["Smallest budget", `${fmt.integer(view.smallestBytes)} B, because of ${view.short(view.smallestStep)}`, view.smallestStep],
         ])),
         block("How sure it is", facts([
           ["Optimality", a.proven ? `Proven: no selection within ${fmt.integer(bytesOn(a, axis))} B of ${axis} is faster.` : `Not proven: nothing faster than ${fmt.time(a.bound_ns)} exists; the gap is ${fmt.percent(a.gap, 2)}.`, fmt.exactTime(a.bound_ns)],

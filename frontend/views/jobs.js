@@ -7,7 +7,7 @@ import { active, jobRow } from "../components/job_tray.js";
 export function createJobs(app) {
   const list = h("ul", { class: "jobs" });
   const element = h("div", { class: "page" }, h("h1", {}, "Jobs"), h("p", { class: "faint" }, "Work goes on when this page is closed; what is done is kept when a job is cancelled."), h("section", { class: "card" }, list));
-  const context = { onCancel: app.cancelJob, onRetry: app.retryJob, modelName: app.catalog.modelName };
+  const context = { onCancel: app.cancelJob, onRetry: app.retryJob, networkOf: app.catalog.networkOf };
 
   function refresh() {
     const order = [...app.jobs].sort((p, q) => Number(active(q)) - Number(active(p)));
@@ -15,6 +15,6 @@ export function createJobs(app) {
   }
 
   refresh();
-  app.catalog.refresh().then(refresh, app.toasts.fail);
+  Promise.all([app.catalog.refresh(), app.catalog.known()]).then(refresh, app.toasts.fail);
   return { element, title: () => "Jobs", update() {}, onJob: refresh, refresh, key: () => false, close() {} };
 }

@@ -3,6 +3,8 @@
 import * as api from "../api.js";
 import * as fmt from "../format.js";
 import { h, replace } from "../dom.js";
+import { unlimited } from "../limits.js";
+import { serialise } from "../state.js";
 import { createDropZone, refusal } from "../components/drop_zone.js";
 
 /** @param {{dims: (number|string)[], name: string}[]} ports */
@@ -24,16 +26,32 @@ export function createModels(app) {
       const [, examples] = await Promise.all([catalog.refresh(), api.examples()]);
       showModels();
       showExamples(examples);
+      fronts = await catalog.known();
+      showModels();
     } catch (problem) {
       replace(list, refusal(problem));
     }
+  }
+
+  /** Fronts without limits, newest first; null until they are there. */
+  let fronts = null;
+
+  /** The newest front of every axis and device, each one click away. */
+  function frontsOf(model) {
+    if (!fronts) return h("span", { class: "faint" }, "…");
+    const newest = new Map();
+    for (const front of fronts) if (front.model === model.id && unlimited(front.limits) && !newest.has(`${front.device} ${front.memory}`)) newest.set(`${front.device} ${front.memory}`, front);
+    return [...newest.values()].map((front) => h("a", {
+      class: "front-link", "data-route": "", title: `${front.memory} front on ${front.device}, traced ${fmt.when(front.created_at)}${front.stale ? `; stale: ${front.stale_because}` : ""}`,
+      href: serialise({ ...store.state, view: "workbench", model: model.id, device: front.device, memory: front.memory, frontier: null, a: null, b: null, ask: null, budget: null, layer: null }),
+    }, `${front.memory}${front.device.includes("@") ? `@${front.device.split("@")[1]}` : ""} `, h("span", { class: "faint" }, `${fmt.count(front.points, "point")}${front.stale ? ", stale" : ""}`)));
   }
 
   const open = (model) => store.set({ view: "workbench", model: model.id, memory: "auto", frontier: null, a: null, b: null, budget: null, layer: null });
 
   function showModels() {
     if (!catalog.models.length) return replace(list, h("p", { class: "empty" }, "Nothing here yet. Drop a file above or take an example."));
-    const head = ["name", "input", "output", "nodes", "MACs", "weights", ""].map((name, i) => h("th", { scope: "col", class: i >= 3 && i <= 5 ? "num" : "" }, name || h("span", { class: "visually-hidden" }, "actions")));
+    const head = ["name", "input", "output", "nodes", "MACs", "weights", "fronts", ""].map((name, i) => h("th", { scope: "col", class: i >= 3 && i <= 5 ? "num" : "" }, name || h("span", { class: "visually-hidden" }, "actions")));
     return replace(list, h("div", { class: "table-scroll free" }, h("table", { class: "grid" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, catalog.models.map(row)))));
   }
 
@@ -43,6 +61,7 @@ export function createModels(app) {
       h("td", {}, dims(model.inputs)), h("td", {}, dims(model.outputs)), h("td", { class: "num" }, fmt.integer(model.nodes)),
       h("td", { class: "num", title: fmt.integer(model.macs) }, `${fmt.significant(model.macs / 1e6, 3)} M`),
       h("td", { class: "num", title: fmt.exactBytes(model.weights_bytes) }, fmt.bytes(model.weights_bytes)),
+      h("td", { class: "fronts" }, frontsOf(model)),
       h("td", { class: "row-actions" }, h("button", { type: "button", class: "small", onclick: () => open(model) }, "Open"), h("button", { type: "button", class: "small danger", "aria-label": `Delete ${model.name}`, onclick: (event) => remove(model, event.currentTarget) }, "Delete")));
   }
 

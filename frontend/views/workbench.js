@@ -18,7 +18,10 @@ import { createNoModels, noFront } from "../components/empty.js";
 import { refusal } from "../components/drop_zone.js";
 import * as limit from "../limits.js";
 import { shownMarks } from "../marks.js";
+import { shortener, shortNames } from "../names.js";
 import { createQuestions } from "./questions.js";
+
+const plainName = (text) => text;
 
 /** @param {any} app @returns {any} a view: element, update, onJob, key, close */
 export function createWorkbench(app) {
@@ -29,6 +32,7 @@ export function createWorkbench(app) {
     onBudget: (bytes, final) => budget(bytes, final),
     onLayer: (layer) => store.set({ layer }, { replace: true }),
     onTab: (tab) => store.set({ tab }),
+    onStep: (layer) => store.set({ layer, tab: "memory" }),
     onScale: (scale) => store.set({ scale }),
     onMarks: (marks) => store.set({ marks }, { replace: true }),
     onUnits: (units) => store.set({ units }),
@@ -37,6 +41,7 @@ export function createWorkbench(app) {
     onBundle: () => bundle(),
     onMeasure: (thenTrace) => measure(thenTrace),
     onTrace: () => trace(data.frontier?.limits),
+    onRenew: () => renew(),
     onTraceLimits: () => trace(view.asked),
     onFront: (id) => store.set({ frontier: id, memory: data.axis, a: null, b: null, ask: null }),
     onQuestion: () => ask(store.state.ask ? null : limit.compact(data.frontier.limits)),
@@ -66,8 +71,11 @@ export function createWorkbench(app) {
   const scaleButton = (axis, text) => h("button", { type: "button", class: "small toggle", dataset: { axis }, title: `${text} (l)`, onclick: () => toggleScale(axis) }, text);
   const scales = [scaleButton("x", "log memory"), scaleButton("y", "log latency")];
   const units = h("button", { type: "button", class: "small toggle", title: "Exact bytes or KiB (u)", onclick: () => toggleUnits() }, "exact bytes");
-  const key = h("div", { class: "plot-key", "aria-hidden": "true" },
-    h("span", {}, h("i", { class: "dot proven" }), "proven optimal"), h("span", {}, h("i", { class: "dot open" }), "with a gap"), h("span", {}, h("i", { class: "star" }, "★"), "knee"), h("span", {}, h("i", { class: "diamond" }, "◇"), "baseline"));
+  const key = h("div", { class: "plot-key", "aria-hidden": "true" });
+  /** Only what is on the plot. */
+  const drawKey = ({ points, knee: bend, baselines }) => replace(key,
+    points.some((p) => p.proven) && h("span", {}, h("i", { class: "dot proven" }), "proven optimal"), points.some((p) => !p.proven) && h("span", {}, h("i", { class: "dot open" }), "with a gap"),
+    bend && h("span", {}, h("i", { class: "star" }, "★"), "knee"), baselines.length > 0 && h("span", {}, h("i", { class: "diamond" }, "◇"), "baseline"));
   const plotTools = h("div", { class: "plot-tools" }, key, h("span", { class: "spring" }), marks.element, ...scales, units);
   const bench = h("div", { class: "bench" },
     h("section", { class: "card front-card", "aria-label": "Front" }, bar.element, plotTools, plot.element, table.element),
@@ -136,7 +144,8 @@ export function createWorkbench(app) {
       smallestBytes: frontier.smallest_bytes, smallestStep: frontier.smallest_step, model: data.model, device: data.device,
       budget: state.budget, units: state.units, scale: logAxes(state.scale, points, axis), tab: state.tab, layer: state.layer, theme: app.theme(),
       marksText: state.marks, planned: data.planned ?? [], marks: view?.frontier === frontier && view.marksText === state.marks ? view.marks : shownMarks(state.marks, data.planned ?? [], axis),
-      full: a && view?.full?.id === a.id ? view.full : null, fullB: b && state.b === "what-if" ? b : b && view?.fullB?.id === b.id ? view.fullB : null,
+      // The layers of a front are those of its network, whichever point told them.
+      short: view?.frontier === frontier ? view.short : plainName, full: a && view?.full?.id === a.id ? view.full : null, fullB: b && state.b === "what-if" ? b : b && view?.fullB?.id === b.id ? view.fullB : null,
       explained: a && view?.explained?.point === a.id && view.frontier === frontier ? view.explained : null,
       bundle: a && view?.bundle?.id === a.bundle_id ? view.bundle : null,
       bundleJob: a && app.jobs.find((job) => active(job) && job.kind === "bundle" && job.params.point === a.id),
@@ -171,6 +180,7 @@ export function createWorkbench(app) {
 
   function show(before) {
     const shown = ["frontier", "a", "b", "budget", "units"];
+    if (differs(before, view, ["frontier"])) drawKey(view);
     if (differs(before, view, shown)) for (const part of [bar, table]) part.update(view);
     if (differs(before, view, [...shown, "scale", "theme", "marks"])) plot.update(view);
     marks.update(view);
@@ -197,7 +207,12 @@ export function createWorkbench(app) {
       if (answer.status === "fulfilled") view[wanted[i][0]] = answer.value;
       else app.toasts.fail(answer.reason);
     });
+    if (view.full && view.short === plainName) {
+      view.short = shortener(shortNames(view.full.layers));
+      bar.update(view);
+    }
     drawer.update(view);
+    question.update(view);
   }
 
   /** Limits to try, null to stop asking; the answer becomes B. */
@@ -256,10 +271,21 @@ export function createWorkbench(app) {
     start(api.makeBundle(view.frontier.id, view.a.id), "The bundle is generated, compiled, run and compared.");
   }
 
-  async function measure(thenTrace) {
+  /** Brings a stale front up to date: measures first if costs are missing. */
+  async function renew() {
+    const { model, device, frontier } = data;
+    try {
+      const { missing } = await api.costs(model.id, device.name);
+      return await (missing > 0 ? measure(true, frontier.limits) : trace(frontier.limits));
+    } catch (problem) {
+      return app.toasts.fail(problem);
+    }
+  }
+
+  async function measure(thenTrace, limits = {}) {
     const { model, device } = data;
     const job = await start(api.measure(model.id, device.name), `Measuring ${model.name} on ${device.name}.`);
-    if (job && thenTrace) traceNext.set(job.id, { model: model.id, device: device.name, memory: data.axis });
+    if (job && thenTrace) traceNext.set(job.id, { model: model.id, device: device.name, memory: data.axis, limits: limit.compact(limits) });
   }
 
   async function trace(limits) {
@@ -326,7 +352,7 @@ export function createWorkbench(app) {
       const next = ended && traceNext.get(job.id);
       if (next) {
         traceNext.delete(job.id);
-        if (job.state === "succeeded") start(api.trace(next.model, next.device, next.memory), "Measured. Tracing the front.");
+        if (job.state === "succeeded") start(api.trace(next.model, next.device, next.memory, next.limits), "Measured. Tracing the front.");
       }
       if (ended && showNext.delete(job.id) && showTraced(job)) return;
       if (ended && job.state === "succeeded") load();

@@ -18,6 +18,7 @@ def modules(server: Any, cache: Any) -> Any:
         script = "async ([module, name, args]) => (await import(`/${module}.js`))[name](...args)"
         return page.evaluate(script, [module, name, list(arguments)])
 
+    call.page = page  # type: ignore[attr-defined]
     yield call
     page.close()
 
@@ -130,3 +131,44 @@ def test_modules_are_small_and_ask_nobody_else() -> None:
             assert "fetch(" not in text.replace("fetch()", ""), f"{file}: api.js alone asks the server"
         for word in ("innerHTML", "eval(", "document.write", "//cdn", "https://"):
             assert word not in text, f"{file}: {word}"
+
+
+def test_names_of_layers_lose_what_they_say_twice_and_stay_different(modules: Any) -> None:
+    def short(*layers: tuple[str, str]) -> dict[str, str]:
+        script = "async (layers) => [...(await import('/names.js')).shortNames(layers)]"
+        return dict(modules.page.evaluate(script, [{"node": node, "op": op} for node, op in layers]))
+
+    torch = [
+        ("/features/features.0/features.0.0/Conv", "conv"),
+        ("/features/features.1/conv/conv.0/conv.0.0/Conv", "conv"),
+        ("/features/features.3/Add", "add"),
+        ("/classifier/classifier.1/Gemm", "dense"),
+    ]
+    assert short(*torch) == dict(
+        zip(
+            [n for n, _ in torch],
+            ["features.0.0", "features.1/conv.0.0", "features.3", "classifier.1/Gemm"],
+            strict=True,
+        )
+    )
+    fused = ("model/activation_1/Relu;model/conv2d_1/BiasAdd", "conv"), ("model/dense/BiasAdd", "dense")
+    assert short(*fused) == {fused[0][0]: "activation_1/Relu", fused[1][0]: "dense/BiasAdd"}
+    assert short(("n0", "conv"), ("stage1/block3/conv2", "conv")) == {}
+    assert short(("/a/a.1/Conv", "conv"), ("/a.1/Conv", "conv"), ("b", "add")) == {}
+
+
+def test_sentences_are_made_short_name_by_name(modules: Any) -> None:
+    script = """async () => {
+      const { shortener } = await import('/names.js');
+      const short = shortener(new Map([['/a/a.1/Conv', 'a.1'], ['/a/a.1/Conv_1', 'a.1/Conv_1']]));
+      return ['/a/a.1/Conv', '/a/a.1/Conv_1 (copy for /a/a.1/Conv:0 64 B)', 'x/a/a.1/Conv'].map(short);
+    }"""
+    assert modules.page.evaluate(script) == ["a.1", "a.1/Conv_1 (copy for a.1:0 64 B)", "x/a/a.1/Conv"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(0.0004, "0.04 %"), (0.0006, "0.1 %"), (-0.0003, "−0.03 %"), (0.00001, "< 0.01 %"), (0, "0.0 %")],
+)  # fmt: skip
+def test_a_share_that_is_not_nothing_is_not_called_nothing(modules: Any, ratio: float, text: str) -> None:
+    assert modules("format", "percent", ratio) == text

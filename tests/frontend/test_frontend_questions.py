@@ -218,6 +218,16 @@ def test_a_stale_front_says_why(visit: Visit, server: Any) -> None:
     server.world.stale_because = "costs have been measured since, with other results"
     visit.open()
     assert "costs have been measured since" in visit.page.inner_text(".banner")
+    server.world.missing = 0
     visit.page.click(".banner button")
-    visit.wait("true")
+    visit.page.wait_for_selector(".tray-button:has-text('Trace front')")
     assert next(iter(server.world.jobs.values()))["params"]["limits"] == {}
+
+
+def test_a_stale_front_with_missing_costs_is_measured_before_it_is_traced(visit: Visit, server: Any) -> None:
+    server.world.stale_because = "kernels have changed and some of their costs have not been measured since"
+    visit.open()
+    visit.page.click(".banner button")
+    visit.page.click(".tray-button")
+    visit.page.wait_for_selector("#tray-list .job:has-text('Trace front').succeeded")
+    assert [job["kind"] for job in server.world.jobs.values()] == ["measure", "frontier"]

@@ -1,0 +1,113 @@
+"""What makes the page readable at a glance: names, labels, links between its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from browser_visit import Visit
+
+Points = list[dict[str, Any]]
+
+
+def test_words_at_the_right_edge_make_room_for_the_front(visit: Visit) -> None:
+    visit.open()
+    script = """async () => {
+      const { withRoom } = await import('/components/plot_marks.js');
+      const point = (x, y) => ({ id: `${x}`, arena_bytes: x, latency_ns: y * 1e6 });
+      const view = {
+        axis: 'arena', scale: '', units: 'kib', budget: null, marks: [], points: [point(100, 10.3), point(200, 5)],
+        baselines: [{ name: 'greedy-planner', explanation: '', point: point(900, 99) }],
+      };
+      const ranges = { x: [90, 207], y: [4, 10.5] }, inner = { width: 600, height: 300 };
+      const bare = withRoom({ ...view, baselines: [] }, ranges, inner);
+      const roomy = withRoom(view, ranges, inner);
+      const narrow = withRoom(view, ranges, { width: 240, height: 300 });
+      return [bare.x[1], (200 - 90) / (roomy.x[1] - 90) * 600, narrow.x[1]];
+    }"""
+    bare, last_px, narrow = visit.page.evaluate(script)
+    assert bare == 207
+    assert last_px < 600 - 6.2 * len("↑ greedy-planner 99 ms")
+    assert narrow == 207  # the front keeps most of a narrow plot
+
+
+def test_a_layer_that_changes_in_strips_alone_is_a_difference(visit: Visit) -> None:
+    visit.open()
+    script = """async () => {
+      const { compare, told } = await import('/components/diff.js');
+      const layer = {
+        node: 'a', op: 'conv', primitive: 'p', family: 'direct', variant: 'b4', in_layout: 'hwc', out_layout: 'hwc',
+        in_place: null, conversions: [], time_ns: 5, conversion_ns: 0, workspace_bytes: 0, weights_bytes: 0, strips: '',
+      };
+      const of = (extra) => ({ layers: [{ ...layer, ...extra }] });
+      const differ = (p, q) => {
+        const [row] = compare(of(p), of(q));
+        return [row.changed, told(row.a, row.b), told(row.b, row.a)];
+      };
+      return [
+        differ({}, {}), differ({ strips: 'a..b/4' }, {}), differ({}, { in_place: 0 }),
+        differ({ conversions: ['x'] }, {}), differ({}, { primitive: 'q', in_layout: 'chw' }),
+        differ({}, { primitive: 'q', family: 'winograd', in_layout: 'chw' }),
+      ];
+    }"""
+    same, strips, place, conversions, layouts, family = visit.page.evaluate(script)
+    assert same == [False, "direct b4", "direct b4"]
+    assert strips == [True, "direct b4 · strips of 4 rows", "direct b4 · as a whole"]
+    assert place == [True, "direct b4 · not in place", "direct b4 · in place"]
+    assert conversions == [True, "direct b4 · after 1 layout change", "direct b4 · no layout change"]
+    assert layouts == [True, "direct b4 · hwc → hwc", "direct b4 · chw → hwc"]
+    assert family == [True, "direct b4", "winograd b4"]
+
+
+def test_the_price_of_memory_is_told_once_per_point(visit: Visit, points: Points) -> None:
+    visit.open(f"/w?tab=why&a={points[4]['id']}")
+    visit.page.wait_for_selector(".prices li")
+    sentences = visit.page.locator(".prices >> nth=0").locator("li").all_inner_texts()
+    bought = [text.split(" buy ")[1].split(" (")[0] for text in sentences if " buy " in text]
+    assert len(bought) == len(set(bought)) > 0
+
+
+def test_a_binding_step_leads_to_its_place_in_the_memory_picture(visit: Visit) -> None:
+    visit.open("/w?tab=why")
+    step = visit.page.locator(".facts button.link").first
+    name = step.inner_text()
+    step.click()
+    visit.page.wait_for_selector(".buffer.linked")
+    assert visit.query()["tab"] == "memory"
+    assert name in visit.page.inner_text(".step-line output")
+
+
+def test_chains_begin_and_end_where_their_bars_do(visit: Visit) -> None:
+    visit.open("/w?tab=layers")
+    visit.page.wait_for_selector(".layer-table tbody tr")
+    assert visit.page.locator("tr.chained.first").count() == 1
+    assert visit.page.locator("tr.chained.last").count() == 1
+
+
+def test_jobs_say_whose_bundle_it_was_and_lead_to_the_point(visit: Visit) -> None:
+    visit.open()
+    point = visit.query()["a"]
+    visit.page.click("text=Make verified bundle")
+    visit.page.wait_for_selector(".proof")
+    visit.page.goto(visit.base + "/jobs")
+    visit.page.wait_for_selector(".job-title:has-text('Bundle · resnet26')")
+    visit.page.click(".job a")
+    visit.page.wait_for_selector(".plot-box.drawn")
+    assert visit.query()["a"] == point
+
+
+def test_models_show_their_fronts_one_click_away(visit: Visit) -> None:
+    visit.page.goto(visit.base + "/models")
+    link = visit.page.locator("tr:has-text('resnet26') .front-link:has-text('total')")
+    link.wait_for()
+    assert "points" in link.inner_text()
+    link.click()
+    visit.page.wait_for_selector(".plot-box.drawn")
+    assert visit.query()["memory"] == "total"
+
+
+@pytest.mark.parametrize("width", [1024, 1440])
+def test_rows_of_the_front_stay_one_line_high(visit: Visit, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    visit.open()
+    assert visit.page.locator(".front-table tbody tr").first.bounding_box()["height"] < 32
