@@ -54,29 +54,43 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
             raise ValueError(f"not a buffer of an arena aligned to {align_bytes} bytes: {buffer}")
     if not buffers:
         return Arena((), 0, 0, True, "greedy")
-    packing = _Packing(buffers)
+    packing = _Packing(buffers, enough_bytes)
     best, method, proven = packing.greedy(), "greedy", False
-    goal = max(packing.bound, enough_bytes)
-    if packing.height(best) > goal:
+    if packing.height(best) > packing.goal:
         patient = packing.complaints(best)
         if packing.height(patient) < packing.height(best):
             best, method = patient, "complaints"
-    if packing.height(best) > goal:
-        found = packing.skyline()
-        if found is not None:
-            best, method = found, "skyline"
-    if packing.height(best) > goal and packing.pairs <= MOST_PAIRS:
-        found, proven = packing.milp(best, time_limit_s)
-        if packing.height(found) < packing.height(best):
-            best, method = found, "milp"
+    if packing.height(best) > packing.goal:
+        best, method, proven = _search(packing, best, method, time_limit_s)
     height = packing.height(best)
     return Arena(
         placements=tuple(Placement(b, int(offset)) for b, offset in zip(buffers, best, strict=True)),
         arena_bytes=height,
         lower_bound_bytes=packing.bound,
-        proven_minimal=proven or height == packing.bound,
+        proven_minimal=height == packing.bound or (proven and height > packing.goal),
         method=method,
     )
+
+
+def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> tuple[Ints, str, bool]:
+    """The exact methods on the buffers that could be in each other's way; the others find a place in any case.
+
+    `best` was found by `method`. Returns (offsets, method, whether nothing lower is possible but what the goal allows).
+    """
+    core, easy = packing.core()
+    inner = _Packing([packing.buffers[i] for i in core], packing.goal)
+    found, proven = best[core], False
+    if inner.height(found) > packing.goal:
+        exact = inner.skyline()
+        if exact is not None:
+            found, method = exact, "skyline"
+    if inner.height(found) > packing.goal and inner.pairs <= MOST_PAIRS:
+        exact, proven = inner.milp(found, time_limit_s)
+        if inner.height(exact) < inner.height(found):
+            found, method = exact, "milp"
+    offsets = np.full(len(best), -1, np.int64)
+    offsets[core] = found
+    return packing.lowest_fit(easy, offsets), method, proven
 
 
 def _behind(residents: Sequence[Buffer], arena: Arena, order: Sequence[Buffer]) -> Arena:
@@ -95,9 +109,13 @@ def _behind(residents: Sequence[Buffer], arena: Arena, order: Sequence[Buffer]) 
 
 
 class _Packing:
-    """Buffers as arrays: sizes, half-open intervals of sections, who overlaps whom in time."""
+    """Buffers as arrays: sizes, half-open intervals of sections, who overlaps whom in time.
 
-    def __init__(self, buffers: Sequence[Buffer]):
+    `bound` is the lower bound of the height, `goal` the height that is low enough.
+    """
+
+    def __init__(self, buffers: Sequence[Buffer], enough_bytes: int = 0):
+        self.buffers = buffers
         times = sorted({t for b in buffers for t in (b.first, b.last)})
         section = {t: i for i, t in enumerate(times)}
         self.sizes: Ints = np.array([b.size_bytes for b in buffers], np.int64)
@@ -117,7 +135,39 @@ class _Packing:
         np.add.at(change, self.first, self.sizes)
         np.subtract.at(change, self.last, self.sizes)
         self.live: Ints = change.cumsum()[: len(times)]
-        self.bound = int(self.live.max())
+        self.bound = int(self.live.max(initial=0))
+        self.goal = max(self.bound, enough_bytes)
+
+    def core(self) -> tuple[list[int], list[int]]:
+        """The buffers that may be in each other's way, and the others, each of which fits when those before it do.
+
+        Around k buffers are at most k + 1 gaps, all of whole units. A buffer that does not fit into any of them leaves
+        them each a unit shorter than itself at least: where more than that is free below the goal, it fits.
+        """
+        sizes: list[int] = self.sizes.tolist()
+        unit = reduce(math.gcd, sizes, 0)
+        goal = self.goal - self.goal % unit
+        beside = [sum(sizes[j] for j in some) for some in self.neighbours]
+        count = [len(some) for some in self.neighbours]
+        easy: list[int] = []
+        left = set(range(len(sizes)))
+
+        def fits(i: int) -> bool:
+            return goal - beside[i] > (count[i] + 1) * (sizes[i] - unit)
+
+        waiting = [i for i in left if fits(i)]
+        while waiting:
+            i = waiting.pop()
+            if i not in left:
+                continue
+            left.remove(i)
+            easy.append(i)
+            for j in self.neighbours[i]:
+                beside[j] -= sizes[i]
+                count[j] -= 1
+                if j in left and fits(j):
+                    waiting.append(j)
+        return sorted(left), easy[::-1]
 
     @cached_property
     def overlap(self) -> npt.NDArray[np.bool_]:
@@ -127,7 +177,7 @@ class _Packing:
         return overlap
 
     def height(self, offsets: Ints) -> int:
-        return int((offsets + self.sizes).max())
+        return int((offsets + self.sizes).max(initial=0))
 
     def orders(self) -> Iterator[list[int]]:
         """Six orders to place in, the most useful first; ties by size, then by index."""
@@ -137,10 +187,10 @@ class _Packing:
         for key in (-crowd, -self.sizes * length, -length, self.first, -self.last):
             yield sorted(range(len(key)), key=lambda i, key=key: (key[i], -self.sizes[i], i))  # type: ignore[misc]
 
-    def lowest_fit(self, order: Sequence[int]) -> Ints:
-        """Each buffer at the lowest offset free during its life, in the given order."""
+    def lowest_fit(self, order: Sequence[int], placed: Ints | None = None) -> Ints:
+        """Each buffer at the lowest offset free during its life, in the given order, behind those `placed` (not -1)."""
         sizes = self.sizes.tolist()
-        offsets = [-1] * len(sizes)
+        offsets = [-1] * len(sizes) if placed is None else placed.tolist()
         for i in order:
             bottom = 0
             for offset, j in sorted((offsets[j], j) for j in self.neighbours[i] if offsets[j] >= 0):
@@ -156,13 +206,13 @@ class _Packing:
             offsets = self.lowest_fit(order)
             if best is None or self.height(offsets) < self.height(best):
                 best = offsets
-            if self.height(best) == self.bound:
+            if self.height(best) <= self.goal:
                 break
         assert best is not None
         return best
 
     def complaints(self, best: Ints) -> Ints:
-        """Greedy again and again, each time with the buffers that ended above the bound placed earlier.
+        """Greedy again and again, each time with the buffers that ended above the goal placed earlier.
 
         Joslin, Clements: Squeaky wheel optimization, JAIR 1999. A buffer moves to the front half of what was before
         it, so those that complain often come first in the end.
@@ -173,15 +223,15 @@ class _Packing:
                 offsets = self.lowest_fit(order)
                 if self.height(offsets) < self.height(best):
                     best = offsets
-                if self.height(best) == self.bound:
+                if self.height(best) <= self.goal:
                     return best
-                above = offsets + self.sizes > self.bound
+                above = offsets + self.sizes > self.goal
                 rank = {i: r / 2 - 0.5 if above[i] else r for r, i in enumerate(order)}
                 order.sort(key=rank.__getitem__)
         return best
 
     def skyline(self) -> Ints | None:
-        """A packing as high as the bound, or None when the search limit comes first.
+        """A packing as high as the goal, or None when there is none or the search limit comes first.
 
         Depth first over buffers by rising offset (Moffitt, MiniMalloc, ASPLOS 2023): each rests on the highest one
         below it, so what stays free under it is lost; a section with too little left above prunes the branch.
@@ -201,14 +251,14 @@ class _Packing:
         """
         unit = reduce(math.gcd, (int(size_bytes) for size_bytes in self.sizes))
         sizes = self.sizes // unit
-        n, top, bound = len(self.sizes), self.height(best) // unit, self.bound // unit
+        n, top, goal = len(self.sizes), self.height(best) // unit, self.goal // unit
         lows, highs = np.nonzero(np.triu(self.overlap))
         solver = quiet()
         # Columns: n offsets, the height, then one binary per pair (1: `high` lies above `low`).
         columns = n + 1 + len(lows)
         lower = np.zeros(columns)
         upper = np.concatenate([top - sizes, [top], np.ones(len(lows))]).astype(np.float64)
-        lower[n] = bound
+        lower[n] = goal
         cost = np.zeros(columns)
         cost[n] = 1.0
         solver.addVars(columns, lower, upper)
@@ -228,11 +278,11 @@ class _Packing:
         offsets = np.asarray(solver.getSolution().col_value)[:n]
         placed = self.lowest_fit([int(i) for i in np.argsort(offsets, kind="stable")])
         height = self.height(placed) // unit
-        return placed, height == bound or height - solver.getInfo().mip_dual_bound < 1.0 - 1e-6
+        return placed, height <= goal or height - solver.getInfo().mip_dual_bound < 1.0 - 1e-6
 
 
 class _Skyline:
-    """One depth-first search for a packing within the bound."""
+    """One depth-first search for a packing within the goal."""
 
     def __init__(self, packing: _Packing, preference: Ints):
         self.packing, self.preference = packing, preference
@@ -271,7 +321,7 @@ class _Skyline:
             offset = int(lowest[i])
             top = offset + int(p.sizes[i])
             left = self.left[sections] - p.sizes[i]
-            if (top + left).max() > p.bound:
+            if (top + left).max() > p.goal:
                 continue
             self.left[sections] = left
             self.unplaced[i] = False

@@ -14,8 +14,8 @@ from math import prod
 
 import numpy as np
 
-from solver.problem import Cut, MemoryAxis, Problem, Selection
-from solver.tables import MOST_ENTRIES, NEVER, Grid, TableBuilder, TooWide
+from solver.problem import Cut, MemoryAxis, Option, Problem, Selection
+from solver.tables import MOST_ENTRIES, NEVER, Grid, Table, TableBuilder, TooWide
 
 MOST_BRANCHES = 2000  # solves it will spend on getting out of the cuts of one budget
 Choice = tuple[int, int]  # node, option index
@@ -50,21 +50,45 @@ class DynamicProgram:
     ):
         self.problem, self.axis = problem, axis
         self.layouts = [tuple(dict.fromkeys(o.out_layout for o in node.options)) for node in problem.nodes]
-        self.tables = TableBuilder(problem, axis, self.layouts, weights_matter, most_entries).tables()
+        self._builder = TableBuilder(problem, axis, self.layouts, weights_matter, most_entries)
+        self.tables = self._builder.tables()
         self.buckets = eliminate(
             [table.scope for table in self.tables], [len(layouts) for layouts in self.layouts], most_entries
         )
-        self._levels = [np.unique(table.need_bytes[table.time_ns < NEVER]) for table in self.tables]
+        self._levels = list(map(_levels_of, self.tables))
+        self._ordered: tuple[Grid, Grid] | None = None  # all levels, rising, and the table of each
         self._roots = [b for b, bucket in enumerate(self.buckets) if len(bucket.scope) == 1]
-        levels = np.concatenate(self._levels)
-        owners = np.repeat(np.arange(len(self.tables)), [len(found) for found in self._levels])
-        order = np.argsort(levels, kind="stable")
-        self._all_levels, self._level_owner = levels[order], owners[order]
         self._best: list[Grid | None] = [None] * len(self.tables)
         self._sums: list[Grid | None] = [None] * len(self.buckets)
         self._messages: list[Grid | None] = [None] * len(self.buckets)
         self._budget: int | None = None
         self._closed: frozenset[Choice] = frozenset()
+
+    def table_of(self, v: int, options: Sequence[Option]) -> Table:
+        """The table node v would have with other options, of layouts and out_bytes that the problem knows."""
+        return self._builder.table(v, options)
+
+    def put(self, v: int, table: Table) -> None:
+        """Give node v another table. Its options in selections found from then on are those of the table."""
+        if table is not self.tables[v]:
+            self.tables[v] = table
+            self._levels[v] = _levels_of(table)
+            self._best[v] = self._ordered = None
+
+    def least_bytes(self) -> int | None:
+        """The least budget that any selection fits; None when there is no selection."""
+        messages: list[Grid] = []
+        for bucket in self.buckets:
+            most = np.zeros(bucket.shape, np.int64)
+            for t, shape in bucket.tables:
+                table = self.tables[t]
+                need = np.where(table.time_ns < NEVER, table.need_bytes, NEVER).min(axis=0)
+                np.maximum(most, need.reshape(shape), out=most)
+            for m, shape in bucket.messages:
+                np.maximum(most, messages[m].reshape(shape), out=most)
+            messages.append(most.min(axis=bucket.axis))
+        least = max(int(messages[b]) for b in self._roots)
+        return None if least >= NEVER else least
 
     def solve(self, budget_bytes: int | None = None, closed: frozenset[Choice] = frozenset()) -> Solved | None:
         """The fastest selection within the budget without the closed options; None when none fits.
@@ -135,8 +159,9 @@ class DynamicProgram:
         reopened = {v for v, _ in closed ^ self._closed}
         crossed: set[int] = set()
         if self._budget is not None:
-            low, high = np.searchsorted(self._all_levels, sorted((self._budget, budget)), side="right")
-            crossed = set(self._level_owner[low:high].tolist())
+            levels, owners = self._by_level()
+            low, high = np.searchsorted(levels, sorted((self._budget, budget)), side="right")
+            crossed = set(owners[low:high].tolist())
         self._closed = closed
         for t in range(len(self.tables)):
             if self._best[t] is not None and t not in reopened and t not in crossed:
@@ -158,6 +183,14 @@ class DynamicProgram:
                 np.minimum(total, NEVER, out=total)
             self._sums[b] = total
             self._messages[b] = total.min(axis=bucket.axis)
+
+    def _by_level(self) -> tuple[Grid, Grid]:
+        if self._ordered is None:
+            levels = np.concatenate(self._levels)
+            owners = np.repeat(np.arange(len(self.tables)), [len(found) for found in self._levels])
+            order = np.argsort(levels, kind="stable")
+            self._ordered = levels[order], owners[order]
+        return self._ordered
 
     def _fitting(self, t: int, budget: int, at: tuple[int | slice, ...] = ()) -> Grid:
         """Time of each way of a table, at an assignment of its scope: NEVER where it does not fit or is closed."""
@@ -187,6 +220,10 @@ class DynamicProgram:
             options.append(table.options[way])
             need = max(need, int(needs[way]))
         return Solved(total, need, Selection(tuple(options)))
+
+
+def _levels_of(table: Table) -> Grid:
+    return np.unique(table.need_bytes[table.time_ns < NEVER])
 
 
 class SecondOpinion:

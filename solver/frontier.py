@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from solver import flow as flows
 from solver.certificate import certify, compare
@@ -52,7 +53,7 @@ def fastest(problem: Problem, *, max_weights_bytes: int | None = None) -> Outcom
 
 def smallest(problem: Problem, axis: MemoryAxis, *, max_weights_bytes: int | None = None) -> FrontPoint:
     """The fastest selection among those of least memory on `axis`."""
-    found = _smallest(_solver(problem, axis, max_weights_bytes))
+    found = least_memory(_solver(problem, axis, max_weights_bytes))
     if found is None:
         raise Infeasible(axis, None, None, None)
     return found
@@ -115,7 +116,9 @@ class _Descent:
     because: str = ""
 
 
-def _descend(solver: PlacingSolver, limits: _Limits, budget: int | None = None, least_bytes: int = 0) -> _Descent:
+def _descend(
+    solver: PlacingSolver[FlowSolver], limits: _Limits, budget: int | None = None, least_bytes: int = 0
+) -> _Descent:
     """Efficient points from `budget` down, for budgets of at least `least_bytes`."""
     found = _Descent()
     last: FrontPoint | None = None
@@ -197,7 +200,9 @@ def _trace_total(
     )
 
 
-def _repair(solver: PlacingSolver, limits: _Limits, points: list[FrontPoint]) -> tuple[list[FrontPoint], str]:
+def _repair(
+    solver: PlacingSolver[FlowSolver], limits: _Limits, points: list[FrontPoint]
+) -> tuple[list[FrontPoint], str]:
     """The front with offsets from the one in live bytes, and why it is incomplete.
 
     Between the live bytes of a point and those of the next one, HiGHS descends instead of a point whose offsets need
@@ -248,7 +253,7 @@ def _confirm_total(
     )
 
 
-def _solver(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None) -> PlacingSolver:
+def _solver(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None) -> PlacingSolver[FlowSolver]:
     validate(problem)
     if max_weights_bytes is not None:
         least_bytes = sum(min(option.weights_bytes for option in node.options) for node in problem.nodes)
@@ -283,7 +288,7 @@ def _why(outcome: Outcome, budget_bytes: int | None) -> str:
     return f"{outcome.stopped.replace('_', ' ')} {at} before any selection was found"
 
 
-def _smallest(solver: PlacingSolver, time_limit_s: float | None = None) -> FrontPoint | None:
+def least_memory(solver: PlacingSolver[Any], time_limit_s: float | None = None) -> FrontPoint | None:
     """The fastest selection of least memory, by bisection on the budget; None when not found or not proven.
 
     A selection that is fastest within a budget is also fastest within the memory it attains, so the last one found
@@ -307,19 +312,19 @@ def _smallest(solver: PlacingSolver, time_limit_s: float | None = None) -> Front
     return _point(best, best.outcome.bound_ns)
 
 
-def _infeasible(solver: PlacingSolver, budget_bytes: int | None) -> Infeasible:
-    least = _smallest(solver)
+def _infeasible(solver: PlacingSolver[FlowSolver], budget_bytes: int | None) -> Infeasible:
+    least = least_memory(solver)
     if least is None:
         return Infeasible(solver.axis, budget_bytes, None, None)
     step = bottleneck(solver.problem, least.selection, solver.axis)
     return Infeasible(solver.axis, budget_bytes, least.on(solver.axis), step)
 
 
-def _finish(solver: PlacingSolver, found: _Descent, verify: bool, started: float) -> Front:
+def _finish(solver: PlacingSolver[FlowSolver], found: _Descent, verify: bool, started: float) -> Front:
     """Order the points, find the smallest memory, certify."""
     problem, axis, because = solver.problem, solver.axis, found.because
     most = solver.solver.max_weights_bytes
-    least = found.points[-1] if not because else None if because == "cancelled" else _smallest(solver)
+    least = found.points[-1] if not because else None if because == "cancelled" else least_memory(solver)
     ordered = tuple(reversed(found.points))
     uncertified = "not asked for"
     if verify:

@@ -15,7 +15,7 @@ from solver.evaluate import evaluate, evaluate_lifetimes, lifetimes
 from solver.flow import Flow
 from solver.model import Matrix
 from solver.outcome import Held, Outcome, Stopped
-from solver.problem import Cut, Evaluation, Selection
+from solver.problem import Cut, Evaluation, MemoryAxis, Problem, Selection
 
 INTEGRAL = 1e-6  # how far from 0 or 1 an x may be and still count as taken; HiGHS' own integrality tolerance
 PATIENCE_S = 2.0  # for a MIP whose optimum another method has found
@@ -88,6 +88,16 @@ class FlowSolver:
         if solver.passModel(lp) == highspy.HighsStatus.kError:
             raise RuntimeError("HiGHS refused the model")
         return solver
+
+    @property
+    def problem(self) -> Problem:
+        """What its selections are of."""
+        return self.flow.problem
+
+    @property
+    def axis(self) -> MemoryAxis:
+        """What a budget bounds."""
+        return self.flow.axis
 
     @property
     def least_bytes(self) -> int:

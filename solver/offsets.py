@@ -11,11 +11,11 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from solver.arena import Arena, place
 from solver.dp import SecondOpinion
 from solver.evaluate import Lifetimes, lifetimes
-from solver.highs import FlowSolver
 from solver.outcome import Held, Outcome, Stopped
 from solver.problem import Buffer, Cut, Evaluation, MemoryAxis, Option, Problem, Selection
 
@@ -41,17 +41,46 @@ class Placed:
     bytes_used: int
 
 
-class PlacingSolver:
-    """A flow's solver on one axis whose answers have been laid out. On the workspace axis there is nothing to lay out.
+class Solver(Protocol):
+    """A method that finds the fastest selection in live bytes, again and again."""
+
+    @property
+    def problem(self) -> Problem:
+        """What selections are of."""
+
+    @property
+    def axis(self) -> MemoryAxis:
+        """What a budget bounds."""
+
+    @property
+    def least_bytes(self) -> int | None:
+        """A lower bound on the axis of every selection; None when there is none."""
+
+    def set_budget(self, budget_bytes: int | None) -> None:
+        """What the next answer has to fit."""
+
+    def forbid(self, cut: Cut) -> None:
+        """Rule selections out."""
+
+    def solve(self, time_limit_s: float | None = None, should_cancel: Callable[[], bool] | None = None) -> Outcome:
+        """The fastest selection left within the budget."""
+
+
+AnySolver = TypeVar("AnySolver", bound=Solver)
+
+
+class PlacingSolver(Generic[AnySolver]):
+    """A solver on one axis whose answers have been laid out. On the workspace axis there is nothing to lay out.
 
     `cuts` are those made for the sake of offsets. A selection cut without proof that it needs more than a budget leaves
     its time as bound of what is found at budgets it might have fitted. `opinion` is the other method for this problem.
+    With `enough`, offsets are searched until they fit the budget; else until the arena is as small as can be.
     """
 
-    def __init__(self, solver: FlowSolver, opinion: SecondOpinion | None = None):
-        self.solver = solver
-        self.opinion = opinion or SecondOpinion(solver.flow.problem, solver.flow.axis)
-        self.problem, self.axis = solver.flow.problem, solver.flow.axis
+    def __init__(self, solver: AnySolver, opinion: SecondOpinion | None = None, *, enough: bool = False):
+        self.solver, self.enough = solver, enough
+        self.opinion = opinion or SecondOpinion(solver.problem, solver.axis)
+        self.problem, self.axis = solver.problem, solver.axis
         self.cuts: list[Cut] = []
         self._placing_s = PLACING_IN_ALL_S
         # (live bytes on the axis, budget up to which it was cut, time) of what was cut without proof
@@ -76,7 +105,10 @@ class PlacingSolver:
             if self.axis is MemoryAxis.WORKSPACE:
                 return Placed(outcome, None, outcome.evaluation.workspace_bytes)
             lived = outcome.lived or lifetimes(self.problem, outcome.selection)
-            arena = self._place(lived.buffers)
+            room_bytes = 0
+            if self.enough and budget_bytes is not None:
+                room_bytes = budget_bytes - (outcome.evaluation.on(self.axis) - outcome.evaluation.arena_bytes)
+            arena = self._place(lived.buffers, room_bytes)
             bytes_used = used(outcome.evaluation, arena, self.axis)
             if budget_bytes is None or bytes_used <= budget_bytes:
                 return Placed(self._with_doubt(outcome, budget_bytes), arena, bytes_used)
@@ -96,11 +128,11 @@ class PlacingSolver:
             self.cuts.append(Cut(cut, up_to_bytes))
             self.solver.forbid(self.cuts[-1])
 
-    def _place(self, buffers: Sequence[Buffer]) -> Arena:
+    def _place(self, buffers: Sequence[Buffer], enough_bytes: int) -> Arena:
         """Offsets, with what time is left for searching them."""
         started = time.perf_counter()
         limit_s = max(0.0, min(PLACING_S, self._placing_s))
-        arena = place(buffers, self.problem.align_bytes, time_limit_s=limit_s)
+        arena = place(buffers, self.problem.align_bytes, time_limit_s=limit_s, enough_bytes=enough_bytes)
         self._placing_s -= time.perf_counter() - started
         return arena
 

@@ -54,7 +54,6 @@ class TableBuilder:
         self.problem, self.axis, self.layouts = problem, axis, layouts
         self.weights_matter, self.most_entries = weights_matter, most_entries
         self.last = list(range(len(problem.nodes)))
-        self.passing: list[int] = []  # nodes before the one whose table is made whose output may still be there
         self.feeds: list[list[int]] = [[] for _ in problem.nodes]
         for index, edge in enumerate(problem.edges):
             self.last[edge.src] = max(self.last[edge.src], edge.dst)
@@ -65,10 +64,18 @@ class TableBuilder:
         most_ns += sum(max((c.time_ns for c in e.conversions.values()), default=0) for e in problem.edges)
         if most_ns >= NEVER:
             raise TooWide("times are too large for 64-bit sums")
+        self.parents: list[list[int]] = []
+        self.others: list[list[int]] = []  # whose output is there while a node runs that does not read it
+        passing: list[int] = []
+        for v, feeds in enumerate(self.feeds):
+            self.parents.append(sorted({problem.edges[e].src for e in feeds}))
+            passing = [u for u in passing if self._survives(u, v - 1)]
+            self.others.append([u for u in passing if u not in self.parents[v] and self._survives(u, v)])
+            passing.append(v)
 
     def tables(self) -> list[Table]:
         """The table of every node, in order."""
-        return [self._table(v) for v in range(len(self.problem.nodes))]
+        return [self.table(v, node.options) for v, node in enumerate(self.problem.nodes)]
 
     def _aligned(self, size_bytes: int) -> int:
         align = self.problem.align_bytes
@@ -81,14 +88,10 @@ class TableBuilder:
         """Whether u's output is needed after v has run."""
         return self.problem.nodes[u].stays_live or self.last[u] > v
 
-    def _table(self, v: int) -> Table:
-        node = self.problem.nodes[v]
-        parents = sorted({self.problem.edges[e].src for e in self.feeds[v]})
-        self.passing = [u for u in self.passing if self._survives(u, v - 1)]
-        others = [u for u in self.passing if u not in parents and self._survives(u, v)]
-        self.passing.append(v)
-        if self.axis is MemoryAxis.WORKSPACE:
-            others = []
+    def table(self, v: int, options: Sequence[Option]) -> Table:
+        """The table of a node that has these options, of layouts known to the problem."""
+        node, parents = self.problem.nodes[v], self.parents[v]
+        others = [] if self.axis is MemoryAxis.WORKSPACE else self.others[v]
         steady = sum(self._sizes(u)[0] for u in others if len(set(self._sizes(u))) == 1)
         varying = [u for u in others if len(set(self._sizes(u))) > 1]
         scope = tuple(sorted({v, *parents, *varying}))
@@ -105,10 +108,10 @@ class TableBuilder:
             passing = passing + along(u, self._sizes(u))
         ways: list[tuple[int, Grid, Grid]] = []
         groups: dict[tuple[tuple[str, ...], int | None, str], list[int]] = {}
-        for i, option in enumerate(node.options):
+        for i, option in enumerate(options):
             groups.setdefault((option.in_layouts, option.in_place, option.out_layout), []).append(i)
         for members in groups.values():
-            first = node.options[members[0]]
+            first = options[members[0]]
             wrote = self.layouts[v].index(first.out_layout)
             times = along(v, [0 if k == wrote else NEVER for k in range(len(self.layouts[v]))])
             before = np.zeros([1] * len(scope), np.int64)
@@ -128,11 +131,11 @@ class TableBuilder:
                     running = running + along(u, [served.at_run for served in visit])
                 if first.in_place is None:
                     running = running + self._aligned(node.out_bytes[first.out_layout])
-            for i in self._useful(node.options, members):
-                workspace = node.options[i].workspace_bytes
+            for i in self._useful(options, members):
+                workspace = options[i].workspace_bytes
                 scratch = workspace if self.axis is MemoryAxis.WORKSPACE else self._aligned(workspace)
                 need = np.maximum(before, running + scratch)
-                ways.append((i, np.minimum(times + node.options[i].time_ns, NEVER), need))
+                ways.append((i, np.minimum(times + options[i].time_ns, NEVER), need))
         if prod(shape) * len(ways) > 8 * self.most_entries:
             raise TooWide(f"{node.name} has {len(ways)} ways to run in {prod(shape)} combinations of layouts")
         return Table(
@@ -140,8 +143,8 @@ class TableBuilder:
             np.stack([np.broadcast_to(times, shape) for _, times, _ in ways]),
             np.stack([np.broadcast_to(need, shape) for _, _, need in ways]),
             tuple(i for i, _, _ in ways),
-            np.array([node.options[i].weights_bytes for i, _, _ in ways], np.int64),
-            np.array([self._aligned(node.options[i].resident_bytes) for i, _, _ in ways], np.int64),
+            np.array([options[i].weights_bytes for i, _, _ in ways], np.int64),
+            np.array([self._aligned(options[i].resident_bytes) for i, _, _ in ways], np.int64),
         )
 
     def _useful(self, options: Sequence[Option], members: list[int]) -> list[int]:

@@ -217,24 +217,23 @@ def _joinable(
         if link.consumer is not None and link.producer is not None:
             feeds.setdefault(link.consumer, []).append(link.producer)
 
-    def writes(node: str, buffer: str) -> bool:
-        return any(buffer_of(option.out_layout) == buffer for option in left[node])
-
     def stays(node: str, option: NodeOption) -> bool:
-        if option.joins and not all(writes(producer, buffer_of(option.in_layouts[0])) for producer in feeds[node]):
+        if option.joins and not all(buffer_of(option.in_layouts[0]) in written[producer] for producer in feeds[node]):
             return False
         buffer = buffer_of(option.out_layout)
-        if not buffer:
-            return True
-        join = candidates.slices[node][option.out_layout].join
-        return any(other.joins and buffer_of(other.in_layouts[0]) == buffer for other in left[join])
+        return not buffer or buffer in joined[candidates.slices[node][option.out_layout].join]
 
     left = dict(options)
+    slicing = [node for node, some in left.items() if any(o.joins or buffer_of(o.out_layout) for o in some)]
     while True:
-        fewer = {node: tuple(option for option in some if stays(node, option)) for node, some in left.items()}
-        if fewer == left:
-            return fewer
-        left = fewer
+        written = {node: {buffer_of(option.out_layout) for option in some} for node, some in left.items()}
+        joined = {
+            node: {buffer_of(option.in_layouts[0]) for option in some if option.joins} for node, some in left.items()
+        }
+        fewer = {node: tuple(option for option in left[node] if stays(node, option)) for node in slicing}
+        if all(len(fewer[node]) == len(left[node]) for node in slicing):
+            return left
+        left |= fewer
 
 
 NO_LIMITS = Limits()

@@ -61,7 +61,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
     """
     graph = candidates.graph
     served = _served_outputs(candidates)
-    strips = _strip_options(candidates)
+    strips = chain_options(candidates)
     nodes: list[sp.Node] = []
     labels: list[str] = []
     operators: list[Node | None] = []
@@ -122,7 +122,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
         add(
             ("tensor", node.output),
             node.name,
-            sp.Node(node.name, tuple(_option(candidates, o, time_ns) for o in usable), out_bytes, parts=parts),
+            sp.Node(node.name, tuple(solver_option(candidates, o, time_ns) for o in usable), out_bytes, parts=parts),
             node,
             usable,
         )
@@ -153,7 +153,8 @@ def _served_outputs(candidates: Candidates) -> Mapping[tuple[str, str], int]:
     return served
 
 
-def _option(candidates: Candidates, option: NodeOption, time_ns: Callable[[CostKey], int]) -> sp.Option:
+def solver_option(candidates: Candidates, option: NodeOption, time_ns: Callable[[CostKey], int]) -> sp.Option:
+    """An option of a node as the optimiser sees it."""
     return sp.Option(
         name=option.name,
         time_ns=sum(count * time_ns(key) for key, count in candidates.costs_of(option)),
@@ -166,7 +167,7 @@ def _option(candidates: Candidates, option: NodeOption, time_ns: Callable[[CostK
     )
 
 
-def _strip_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
+def chain_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
     """The options of nodes inside chains. The tokens between them let a chain run as a whole or not at all."""
     found: dict[str, list[NodeOption]] = {}
     for site in dict.fromkeys(chain.site for chain in candidates.chains):

@@ -1,4 +1,4 @@
-"""Questions about other limits and budgets, answered by one warm model: built once, closed and bounded each time."""
+"""Questions about other limits and budgets, answered by one warm model: built once, narrowed and bounded each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
-from app.chains import FAMILIES, Chain, best_chains
+from app.chains import Chain
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostTable, MissingCost
 from app.errors import UserError
@@ -20,14 +20,21 @@ from app.points import Point
 from app.quantities import format_bytes
 from app.selection.frontier import WEIGHTS, check_axis_of, infeasible, least_weights_bytes, needs
 from app.selection.limits import Limits
+from app.selection.narrowed import Options, known_layouts, narrowed_options
 from app.selection.points import point_from
-from app.selection.problem import build_problem, time_from
-from kernels.spec import DIRECT_ERROR, WINOGRAD_F4_ERROR
+from app.selection.problem import Built, build_problem, solver_option, time_from
 from solver import problem as sp
+from solver.evaluate import bottleneck
 from solver.front import Infeasible
-from solver.offsets import PlacingSolver
+from solver.frontier import least_memory
+from solver.offsets import Placed, PlacingSolver
 from solver.outcome import Held
+from solver.tables import TooWide
 from solver.warm import WarmSolver
+from solver.warm_program import WarmProgram
+
+PROGRAM_AXES = (sp.MemoryAxis.ARENA, sp.MemoryAxis.WORKSPACE)
+"""Axes that a dynamic program knows: sums over all nodes are none of its business."""
 
 QUESTION_LIMIT_S = 5.0
 """A knapsack (total axis, bounds on weights) may take HiGHS long; then the best so far is given with its bound."""
@@ -35,7 +42,7 @@ QUESTION_LIMIT_S = 5.0
 
 @dataclass(frozen=True)
 class Answer:
-    """The fastest selection within limits and budget. `method` is what HiGHS solved last: "lp" or "mip"."""
+    """The fastest selection within limits and budget. `method` is what proved it: "dp", "highs-lp" or "highs-mip"."""
 
     point: Point
     method: str
@@ -43,11 +50,14 @@ class Answer:
 
 
 class WarmModel:
-    """Every measured option of a network on a device in one problem, with a solver per axis, for one objective.
+    """Every measured option of a network on a device in one problem, with its solvers, for one objective.
+
+    Where only a memory axis is bounded, a dynamic program answers: limits change the options of some nodes, and only
+    their tables are made again. Where weights are bounded or counted, or its tables would be too wide, HiGHS does.
 
     Options without a cost are left out; a question whose limits would allow one raises MissingCost. Chains are those
-    that no other chain beats at the costs given; limits can bring forth others, with which the problem is then built
-    again. Nodes run in `order`, else in the file's. Safe to share between threads: one question at a time.
+    that no other chain beats at the costs given; limits can bring forth others. Nodes run in `order`, else in the
+    file's. Safe to share between threads: one question at a time.
     """
 
     def __init__(self, graph: Graph, costs: CostTable, objective: str = "p50", order: Sequence[str] = ()):
@@ -72,7 +82,8 @@ class WarmModel:
         self.lock = threading.RLock()
         self._chains: dict[str, Chain] = {}
         self._solvers: dict[sp.MemoryAxis, WarmSolver] = {}
-        self._build(measured, _likely_chains(measured, self.times))
+        self._programs: dict[sp.MemoryAxis, WarmProgram | None] = {}
+        self._build(measured, measured.with_chains(time_from(self.times)).chains)
 
     def _build(self, candidates: Candidates, chains: Iterable[Chain]) -> None:
         """The problem with these chains beside those it had."""
@@ -80,6 +91,7 @@ class WarmModel:
         self.candidates = dataclasses.replace(candidates, chains=tuple(self._chains.values()))
         self.built = build_problem(self.candidates, time_from(self.times))
         self._solvers.clear()
+        self._programs.clear()
 
     def ask(self, limits: Limits, memory: str, budget_bytes: int | None) -> Answer:
         """The fastest selection within the limits and the budget on the axis (None: no budget).
@@ -88,93 +100,134 @@ class WarmModel:
         """
         with self.lock:
             started = time.perf_counter()
-            solver = self.solver(limits, memory, budget_bytes)
-            bound = limits.max_arena_bytes if memory == WEIGHTS else budget_bytes
-            placed = PlacingSolver(solver).solve(bound, QUESTION_LIMIT_S)
-            outcome = placed.outcome
-            if outcome.held is Held.INFEASIBILITY:
-                raise self._nothing_fits(solver, limits, memory, budget_bytes)
-            if outcome.selection is None:
-                raise UserError(
-                    "question-too-hard",
-                    f"no selection was found in {QUESTION_LIMIT_S:g} s whose offsets fit",
-                    hint="trace the front of these limits instead: that runs as a job without this limit",
-                    status=503,
-                )
-            point = point_from(
-                self.built,
-                self.times,
-                outcome.selection,
-                proven=outcome.proven,
-                bound_ns=outcome.bound_ns,
-                arena=placed.arena,
-            )
-            return Answer(point, outcome.method, time.perf_counter() - started)
+            check_axis_of(limits, memory)
+            options = self._narrowed(limits)
+            try:
+                point, method = self._by_program(options, limits, memory, budget_bytes)
+            except TooWide:
+                point, method = self._by_highs(options, limits, memory, budget_bytes)
+            return Answer(point, method, time.perf_counter() - started)
+
+    def _by_program(self, options: Options, limits: Limits, memory: str, budget_bytes: int | None) -> tuple[Point, str]:
+        """The answer of the dynamic program; raises TooWide when it is none of its questions."""
+        if memory not in PROGRAM_AXES or limits.max_weights_bytes is not None:
+            raise TooWide("weights are bounded")
+        program = self._program(sp.MemoryAxis(memory))
+        built = self._within(options)
+        program.take({v: built.problem.nodes[v].options for v in options})
+        placing = PlacingSolver(program, enough=True)
+        outcome = placing.solve(budget_bytes, QUESTION_LIMIT_S)
+        if outcome.outcome.held is Held.INFEASIBILITY:
+            if program.least_bytes is None or budget_bytes is None:
+                raise infeasible(built.problem, limits, Infeasible(program.axis, None, None, None))
+            least = least_memory(PlacingSolver(program), QUESTION_LIMIT_S)
+            if least is None:
+                raise _too_hard()
+            step = needs(bottleneck(program.problem, least.selection, program.axis))
+            raise nothing_fits(budget_bytes, memory, least.on(program.axis), step)
+        return self._point(built, outcome), "dp"
+
+    def _by_highs(self, options: Options, limits: Limits, memory: str, budget_bytes: int | None) -> tuple[Point, str]:
+        """The answer of HiGHS."""
+        solver = self._limited(options, limits, memory, budget_bytes)
+        bound = limits.max_arena_bytes if memory == WEIGHTS else budget_bytes
+        placed = PlacingSolver(solver).solve(bound, QUESTION_LIMIT_S)
+        if placed.outcome.held is Held.INFEASIBILITY:
+            raise self._nothing_fits(solver, options, limits, memory, budget_bytes)
+        return self._point(self.built, placed), f"highs-{placed.outcome.method}"
+
+    def _point(self, built: Built, placed: Placed) -> Point:
+        outcome = placed.outcome
+        if outcome.selection is None:
+            raise _too_hard()
+        return point_from(
+            built,
+            self.times,
+            outcome.selection,
+            proven=outcome.proven,
+            bound_ns=outcome.bound_ns,
+            arena=placed.arena,
+        )
 
     def prime(self, memory: str) -> None:
-        """Compile and solve the LP of an axis once, so that the next question starts from its basis."""
+        """Make ready for questions on an axis: the tables of the program, or the LP solved once for its basis."""
         with self.lock:
             axis = sp.MemoryAxis.ARENA if memory == WEIGHTS else sp.MemoryAxis(memory)
-            if axis not in self._solvers:
-                self._solvers[axis] = WarmSolver(self.built.problem, axis)
-                self._solvers[axis].ask(None, time_limit_s=QUESTION_LIMIT_S)
+            try:
+                if memory not in PROGRAM_AXES:
+                    raise TooWide("weights count")
+                self._program(axis).solve()
+            except TooWide:
+                if axis not in self._solvers:
+                    self._solver(axis).ask(None, time_limit_s=QUESTION_LIMIT_S)
 
     def solver(self, limits: Limits, memory: str, budget_bytes: int | None = None) -> WarmSolver:
         """The solver of an axis with the limits set; the budget matters on the weights axis only. Hold `lock`."""
         check_axis_of(limits, memory)
-        narrowed = self._narrowed(limits)
-        new = [chain for chain in narrowed.chains if chain.name not in self._chains]
-        if new:
-            self._build(self.candidates, new)
-        axis = sp.MemoryAxis.ARENA if memory == WEIGHTS else sp.MemoryAxis(memory)
+        return self._limited(self._narrowed(limits), limits, memory, budget_bytes)
+
+    def _program(self, axis: sp.MemoryAxis) -> WarmProgram:
+        if axis not in self._programs:
+            try:
+                self._programs[axis] = WarmProgram(self.built.problem, axis)
+            except TooWide:
+                self._programs[axis] = None
+        program = self._programs[axis]
+        if program is None:
+            raise TooWide("the tables of the dynamic program would be too wide")
+        return program
+
+    def _solver(self, axis: sp.MemoryAxis) -> WarmSolver:
         if axis not in self._solvers:
             self._solvers[axis] = WarmSolver(self.built.problem, axis)
-        solver = self._solvers[axis]
+        return self._solvers[axis]
+
+    def _limited(self, options: Options, limits: Limits, memory: str, budget_bytes: int | None) -> WarmSolver:
+        new = [o.chain for v, some in options.items() for o in some if o.chain is not None]
+        if any(chain.name not in self._chains for chain in new):
+            self._build(self.candidates, new)
+        solver = self._solver(sp.MemoryAxis.ARENA if memory == WEIGHTS else sp.MemoryAxis(memory))
         bounds = [b for b in (limits.max_weights_bytes, budget_bytes if memory == WEIGHTS else None) if b is not None]
-        solver.limit(self._closed(limits, narrowed), min(bounds, default=None))
+        solver.limit(self._closed(options), min(bounds, default=None))
         return solver
 
-    def _narrowed(self, limits: Limits) -> Candidates:
-        """What the limits leave, with its chains. Raises UserError, or MissingCost when some of it has no cost."""
-        narrowed = limits.narrow(self.offered)
+    def _narrowed(self, limits: Limits) -> Options:
+        """The options that the limits leave, of the nodes they change. Raises UserError, or MissingCost."""
         if not self.whole:
-            lacking = self.costs.missing(narrowed.cost_keys())
+            lacking = self.costs.missing(limits.narrow(self.offered).cost_keys())
             if lacking:
                 raise MissingCost(lacking)
-        chains: list[Chain] = []
-        known: dict[str, list[Chain]] = {}
-        for chain in self.candidates.chains:
-            known.setdefault(chain.site.name, []).append(chain)
-        for site in narrowed.sites:
-            if all(narrowed.offers(node) == self.candidates.offers(node) for node in site.nodes):
-                chains += known.get(site.name, [])  # nothing changed for this site
-            else:
-                chains += best_chains([site], narrowed.offers, time_from(self.times))
-        return dataclasses.replace(narrowed, chains=tuple(chains))
+        options = narrowed_options(self.built, self.offered, limits, self.times)
+        if not known_layouts(self.built, options):  # chains where there was none
+            self._build(self.candidates, (o.chain for some in options.values() for o in some if o.chain is not None))
+            options = narrowed_options(self.built, self.offered, limits, self.times)
+        return options
 
-    def _closed(self, limits: Limits, narrowed: Candidates) -> Iterator[tuple[int, int]]:
-        """The choices the limits take away, as (problem node, option).
+    def _within(self, options: Options) -> Built:
+        """The problem with these options of some nodes."""
+        nodes, labelled = list(self.built.problem.nodes), list(self.built.options)
+        for v, some in options.items():
+            known = dict(zip(map(id, labelled[v]), nodes[v].options, strict=True))
+            of = (known.get(id(o)) or solver_option(self.candidates, o, time_from(self.times)) for o in some)
+            nodes[v], labelled[v] = dataclasses.replace(nodes[v], options=tuple(of)), some
+        problem = dataclasses.replace(self.built.problem, nodes=tuple(nodes))
+        return dataclasses.replace(self.built, problem=problem, options=tuple(labelled))
 
-        A chain is allowed where each of its primitives is allowed by itself; a place inside a chain always is, because
-        it can only be taken with the chain.
-        """
-        for v, node in enumerate(self.built.operators):
+    def _closed(self, options: Options) -> Iterator[tuple[int, int]]:
+        """The choices of the whole problem that are not among these, as (problem node, option)."""
+        for v, some in options.items():
+            left = {id(option) for option in some} | {option.key for option in some if option.chain is not None}
             for i, option in enumerate(self.built.options[v]):
-                if node is None or (option.site is not None and option.chain is None):
-                    continue
-                if option.chain is not None:
-                    used = zip(option.chain.site.nodes, option.chain.primitives, strict=True)
-                    if any(primitive.name not in narrowed.offers(layer) for layer, primitive in used):
-                        yield v, i
-                elif limits.objections(node.name, option):
+                if id(option) not in left and (option.chain is None or option.key not in left):
                     yield v, i
 
-    def _nothing_fits(self, solver: WarmSolver, limits: Limits, memory: str, budget_bytes: int | None) -> UserError:
+    def _nothing_fits(
+        self, solver: WarmSolver, options: Options, limits: Limits, memory: str, budget_bytes: int | None
+    ) -> UserError:
         """The error that says what would be enough."""
-        candidates = self._narrowed(limits)
-        narrowed = build_problem(candidates, time_from(self.times)).problem
+        narrowed = self._within(options).problem
         if memory == WEIGHTS:
-            solver.limit(self._closed(limits, candidates), limits.max_weights_bytes)
+            solver.limit(self._closed(options), limits.max_weights_bytes)
             least = least_weights_bytes(narrowed, limits.max_arena_bytes)
             step = "packed weights"
         else:
@@ -185,28 +238,30 @@ class WarmModel:
             if memory == WEIGHTS and limits.max_arena_bytes is not None:
                 return infeasible(narrowed, limits, solver.infeasible(limits.max_arena_bytes))
             return infeasible(narrowed, limits, Infeasible(axis, None, None, None))
-        return UserError(
-            "budget-infeasible",
-            f"nothing within these limits fits {format_bytes(budget_bytes)} of {memory}: the smallest selection needs "
-            f"{format_bytes(least)}, at step {step}",
-            hint=f"raise the budget by {format_bytes(least - budget_bytes)}, or lift a limit",
-            facts={
-                "smallest_bytes": least,
-                "available_bytes": budget_bytes,
-                "excess_bytes": least - budget_bytes,
-                "smallest_step": step,
-            },
-            status=404,
-        )
+        return nothing_fits(budget_bytes, memory, least, step)
 
 
-def _likely_chains(candidates: Candidates, times: CostTable) -> Iterator[Chain]:
-    """The best chains without limits, without each family and within each class of error: the questions asked most."""
-    likely = [Limits(), *(Limits(forbid=(family,)) for family in sorted(FAMILIES))]
-    likely += [Limits(max_error=error) for error in (DIRECT_ERROR, WINOGRAD_F4_ERROR)]
-    for limits in likely:
-        try:
-            narrowed = limits.narrow(candidates)
-        except UserError:
-            continue  # nothing could run within these: nobody gets an answer to that question
-        yield from narrowed.with_chains(time_from(times)).chains
+def nothing_fits(budget_bytes: int, memory: str, least_bytes: int, step: str) -> UserError:
+    """The error of a budget too small, with what would be enough."""
+    return UserError(
+        "budget-infeasible",
+        f"nothing within these limits fits {format_bytes(budget_bytes)} of {memory}: the smallest selection needs "
+        f"{format_bytes(least_bytes)}, at step {step}",
+        hint=f"raise the budget by {format_bytes(least_bytes - budget_bytes)}, or lift a limit",
+        facts={
+            "smallest_bytes": least_bytes,
+            "available_bytes": budget_bytes,
+            "excess_bytes": least_bytes - budget_bytes,
+            "smallest_step": step,
+        },
+        status=404,
+    )
+
+
+def _too_hard() -> UserError:
+    return UserError(
+        "question-too-hard",
+        f"no selection was found in {QUESTION_LIMIT_S:g} s whose offsets fit",
+        hint="trace the front of these limits instead: that runs as a job without this limit",
+        status=503,
+    )

@@ -85,7 +85,7 @@ def what_if(
         source = "front"
     else:
         answer = warm_model(context, record, asked.objective, against).ask(asked, record.memory, budget_bytes)
-        point, method, source = answer.point, f"highs-{answer.method}", "model"
+        point, method, source = answer.point, answer.method, "model"
     known = {known.id for known in front.points} if asked == own else set()
     return {
         "frontier_id": record.id,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import random
 from itertools import permutations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,7 +108,9 @@ BOUND_OUT_OF_REACH = [
     [(HARD_FOR_ONE_PASS, "complaints"), (HARD_FOR_GREEDY, "skyline"), (HARD_FOR_SKYLINE, "milp")],
     ids=["one pass", "greedy", "skyline"],
 )
-def test_the_next_method_reaches_the_bound_where_one_fails(rectangles, method):
+def test_the_next_method_reaches_the_bound_where_one_fails(rectangles, method, monkeypatch):
+    if method == "milp":
+        monkeypatch.setattr("solver.arena.SEARCH_NODES", 10)
     arena = place(units(rectangles), 64)
     assert arena.arena_bytes == arena.lower_bound_bytes
     assert (arena.method, arena.proven_minimal) == (method, True)
@@ -128,3 +132,30 @@ def test_without_time_for_a_proof_none_is_claimed():
 def test_a_misaligned_size_is_refused():
     with pytest.raises(ValueError, match="not a buffer"):
         place([Buffer(BufferKind.OUTPUT, 0, 65, 0, 1)], 64)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_buffers_that_fit_in_any_case_do_and_leave_the_least_height_as_it_is(seed):
+    rng = random.Random(seed)
+    rectangles = []
+    for _ in range(rng.randrange(4, 8)):
+        first = rng.randrange(6)
+        rectangles.append((first, rng.randrange(first + 1, 8), rng.choice([1, 1, 1, 2, 5, 9])))
+    buffers = units(rectangles)
+    least = smallest_arena(buffers)
+    for enough in (0, least - 64, least, least + 64, least + 192):
+        packing = _Packing(buffers, enough)
+        core, easy = packing.core()
+        assert sorted([*core, *easy]) == list(range(len(buffers)))
+        inner = _Packing([buffers[i] for i in core], packing.goal)
+        placed, _ = inner.milp(inner.greedy(), 10.0) if core else (np.zeros(0, np.int64), True)
+        offsets = np.full(len(buffers), -1, np.int64)
+        offsets[core] = placed
+        whole = packing.lowest_fit(easy, offsets)
+        overlapping = [(i, j) for i in range(len(whole)) for j in packing.neighbours[i] if i < j]
+        for i, j in overlapping:
+            assert whole[i] + packing.sizes[i] <= whole[j] or whole[j] + packing.sizes[j] <= whole[i]
+        assert packing.height(whole) <= max(least, packing.goal)
+        arena = place(buffers, 64, enough_bytes=enough)
+        assert arena.arena_bytes <= max(least, enough)
+        assert arena.arena_bytes == least or not arena.proven_minimal
