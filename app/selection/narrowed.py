@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from app.candidates import Candidates
-from app.chains import Site, best_chains
+from app.chains import Site
 from app.costs import CostTable
-from app.graph.ir import Node
 from app.options import NodeOption
 from app.selection.limits import Limits
 from app.selection.problem import Built, chain_options, time_from
@@ -29,17 +28,15 @@ def narrowed_options(built: Built, offered: Candidates, limits: Limits, times: C
         return {}
     nodes = {node.name: node for node in offered.nodes}
     names = {node: frozenset(p.name for option in kept for p in option.primitives) for node, kept in left.items()}
-
-    def offers(node: Node) -> Collection[str]:
-        return names[node.name] if node.name in names else offered.offers(node)
-
     fewer = {node for node, kept in names.items() if kept != offered.offers(nodes[node])}
     groups: dict[tuple[str, ...], list[Site]] = {}
     for site in offered.sites:
         groups.setdefault(_group(site), []).append(site)
     touched = {group: sites for group, sites in groups.items() if not fewer.isdisjoint(group)}
-    chains = best_chains((site for sites in touched.values() for site in sites), offers, time_from(times))
-    of_chains = chain_options(dataclasses.replace(offered, chains=tuple(chains)))
+    inside = {node: left.get(node, offered.options[node]) for group in touched for node in group}
+    sites = tuple(site for some in touched.values() for site in some)
+    chained = dataclasses.replace(offered, options=inside, sites=sites).with_chains(time_from(times))
+    of_chains = chain_options(chained)
     lasts = {group[-1] for group in touched}
     found: Options = {}
     for v, node in enumerate(built.operators):
