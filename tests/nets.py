@@ -164,6 +164,77 @@ def nhwc(size: int = 8) -> bytes:
     return net.bytes()
 
 
+def drawn(seed: int, most_nodes: int = 9) -> bytes:
+    """A small network drawn at random: residuals, concats of two or three, strides, groups, pools, several outputs."""
+    random = np.random.default_rng(seed)
+    size = int(random.integers(5, 15))
+    dims = {"x": (int(random.choice([1, 3, 8])), size, size + int(random.integers(0, 3)))}
+    net = Net((1, *dims["x"]), seed=seed)
+    read: set[str] = set()
+
+    def keep(y: str, c: int, h: int, w: int, *inputs: str) -> str:
+        dims[y] = (c, h, w)
+        read.update(inputs)
+        return y
+
+    def conv(x: str, m: int, k: int, stride: int = 1, group: int = 1) -> str:
+        c, h, w = dims[x]
+        y = net.conv(x, c, m, k, group=group, bias=bool(random.integers(2)), strides=[stride, stride])
+        if random.integers(2):
+            read.add(y)
+            y = net.add("Relu", y)
+        return keep(y, m, (h - 1) // stride + 1, (w - 1) // stride + 1, x)
+
+    conv("x", int(random.choice([4, 8, 16])), 3)
+    for _ in range(int(random.integers(2, most_nodes))):
+        x = str(random.choice([name for name in dims if name != "x"][-3:]))
+        c, h, w = dims[x]
+        same = [name for name in dims if dims[name] == dims[x] and name != x]
+        beside = [name for name in dims if dims[name][1:] == (h, w) and name not in (x, "x")]
+        kind = random.choice(
+            ["conv", "conv", "wide", "depthwise", "strided", "pool", "add", "block", "concat", "unary"]
+        )
+        if kind == "conv":
+            conv(x, int(random.choice([3, 8, 12, 16])), int(random.choice([1, 3, 3, 5])))
+        elif kind == "wide":
+            conv(x, 24, 1)
+        elif kind == "depthwise":
+            conv(x, c, 3, int(random.integers(1, 3)), group=c)
+        elif kind == "strided" and h > 2:
+            conv(x, int(random.choice([8, 16])), int(random.choice([1, 3])), 2)
+        elif kind == "pool" and h > 3:
+            op, k = str(random.choice(["MaxPool", "AveragePool"])), int(random.integers(2, 4))
+            y = net.add(op, x, kernel_shape=[k, k], strides=[2, 2], pads=[k // 2 if k == 3 else 0] * 4)
+            pad = 2 * (k // 2) if k == 3 else 0
+            keep(y, c, (h + pad - k) // 2 + 1, (w + pad - k) // 2 + 1, x)
+        elif kind == "add" and same:
+            other = str(random.choice(same))
+            keep(net.add("Add", x, other), c, h, w, x, other)
+        elif kind == "block":
+            inner = conv(conv(x, c, 3), c, int(random.choice([1, 3])))
+            y = keep(net.add("Add", inner, x), c, h, w, inner, x)
+            if random.integers(2):
+                keep(net.add("Relu", y), c, h, w, y)
+        elif kind == "concat" and beside:
+            parts = [x, str(random.choice(beside))]
+            if random.integers(2):
+                parts.append(conv(x, 4, 3))
+            parts = list(dict.fromkeys(parts))
+            if len(parts) > 1:
+                keep(net.add("Concat", *parts, axis=1), sum(dims[part][0] for part in parts), h, w, *parts)
+        elif kind == "unary":
+            keep(net.add(str(random.choice(["Sigmoid", "Relu", "LeakyRelu"])), x), c, h, w, x)
+    loose = [name for name in dims if name not in read and name != "x"]
+    inner = [name for name in dims if name in read and name != "x"]
+    if random.integers(4) == 0 and inner:
+        loose.append(str(random.choice(inner)))  # read inside and by the caller
+    if random.integers(3) == 0:
+        x = loose.pop()
+        y = net.add("Flatten", net.add("GlobalAveragePool", x))
+        loose.append(net.add("Gemm", y, net.weights(5, dims[x][0]), net.weights(5), transB=1))
+    return net.bytes(*loose)
+
+
 ALL = {
     "chain": chain,
     "residual": residual,

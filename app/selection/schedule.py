@@ -177,7 +177,7 @@ class _Writer:
                     primitive.input_elems(shape, 0),
                 )
             ]
-            if shape.residual:
+            if shape.n_in > 1:
                 inputs.append(rows(operands[1], step.output_row, row_bytes, primitive.input_elems(shape, 1)))
             scratch_bytes = primitive.workspace_bytes(shape)
             self.calls.append(

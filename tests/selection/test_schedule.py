@@ -20,6 +20,7 @@ from app.selection.digest import costs_digest
 from app.selection.frontier import trace
 from app.selection.schedule import make_schedule
 from kernels import reference, registry
+from kernels.spec import Layout
 from tests import nets
 
 NETS = nets.ALL
@@ -35,10 +36,14 @@ def random_costs(graph, seed):
     return CostTable(table)
 
 
-def stretches(dims, pitch):
-    """Indices of a (c, h, w) tensor in hwc that is a stretch of channels of every pixel of a larger one."""
+def stretches(layout, dims, pitch):
+    """Indices of a (c, h, w) tensor that is part of a larger one: channels of its pixels in hwc, rows of its planes."""
     c, h, w = dims
-    return (np.arange(h * w)[:, None] * pitch + np.arange(c)).reshape(-1)
+    if layout is Layout.HWC:
+        count, length, step = h * w, c, pitch
+    else:
+        count, length, step = -(-c // layout.block), h * w * layout.block, pitch * layout.block
+    return (np.arange(count)[:, None] * step + np.arange(length)).reshape(-1)
 
 
 def play(graph, schedule, inputs):
@@ -66,9 +71,11 @@ def play(graph, schedule, inputs):
         for port, operand in enumerate(call.inputs):
             dims, held = call.shape.input_dims(port), at(operand).copy()
             assert operand.size_bytes == 4 * primitive.input_elems(call.shape, port)
-            if port == 0 and call.shape.x_pitch:
-                held = held[stretches(dims, call.shape.x_pitch)]
-            loaded.append(primitive.port_layout(port).load(held, *dims))
+            layout = primitive.port_layout(port)
+            residual = call.shape.op == "conv" and port == 1
+            if pitch := call.shape.y_pitch if residual else call.shape.x_pitch if port == 0 else 0:
+                held = held[stretches(layout, dims, pitch)]
+            loaded.append(layout.load(held, *dims))
         y = reference.compute(
             call.shape,
             call.attrs,
@@ -80,7 +87,7 @@ def play(graph, schedule, inputs):
             at(call.workspace)[:] = np.nan
         stored = primitive.out_layout.store(y.astype(np.float32))
         if call.shape.y_pitch:
-            at(call.output)[stretches(y.shape, call.shape.y_pitch)] = stored
+            at(call.output)[stretches(primitive.out_layout, y.shape, call.shape.y_pitch)] = stored
         else:
             at(call.output)[:] = stored
     for source, target in schedule.copies:
@@ -134,3 +141,23 @@ def test_a_missing_cost_is_an_error_that_lists_every_missing_key():
         trace(graph, CostTable(complete[key] for key in keys[3:]), "arena")
     assert set(caught.value.keys) == set(keys[:3])
     assert costs_digest(graph, CostTable(complete[key] for key in keys[3:])) == ""
+
+
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_chain_that_ends_in_a_sum_or_product_reads_its_second_operand_row_by_row(op, seed):
+    """A clamp before the sum: it is no residual of a convolution, but may be the last step of a chain."""
+    net = nets.Net((1, 8, 12, 12))
+    stem = net.conv("x", 8, 8)
+    gate = net.add("Relu", net.conv(net.add("Relu", net.conv(stem, 8, 8)), 8, 8, 1))
+    net.add("GlobalAveragePool", net.add(op, gate, stem))
+    model = net.bytes()
+    graph = import_onnx(model, name="gated")
+    inputs = nets.random_inputs(model)
+    expected = run(graph, inputs)
+    points = trace(graph, random_costs(graph, seed), "arena").points
+    assert any(layer.strips for point in points for layer in point.layers if layer.op == op.lower())
+    for point in points:
+        outputs = play(graph, make_schedule(graph, point), inputs)
+        for name, value in expected.items():
+            np.testing.assert_allclose(outputs[name], value, rtol=1e-4, atol=1e-4 * np.abs(value).max())
