@@ -74,8 +74,8 @@ export function patch(element, ...children) {
 /** @param {Record<string, any>|null} before @param {Record<string, any>} now @param {string[]} names @returns {boolean} whether any of them changed */
 export const differs = (before, now, names) => !before || names.some((name) => before[name] !== now[name]);
 
-/** @param {string} name of a layer @returns {any[]} that can wrap after its slashes and dots */
-export const breakable = (name) => name.split(/(?<=[/.])/).flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
+/** @param {string} name of a layer @returns {any[]} that can wrap after its slashes, dots and underscores */
+export const breakable = (name) => name.split(/(?<=[/._])/).flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
 
 /** @param {string} text @param {string} name file @param {string} kind content type */
 export function saveText(text, name, kind) {

@@ -89,15 +89,19 @@ export function neighbours(points, axis, from) {
   return (at < 0 ? [] : [points[at + 1], points[at - 1]]).filter(Boolean).map((other) => ({ bytes: bytesOn(other, axis) - bytesOn(from, axis), ns: other.latency_ns - from.latency_ns }));
 }
 
+/** @param {Summary[]} points @param {string} axis @returns {boolean} whether memory can be drawn on a logarithmic axis: nothing is no place on it */
+export const canLog = (points, axis) => points.every((p) => bytesOn(p, axis) > 0);
+
 /**
  * Which axes are logarithmic.
  * @param {"auto"|"linear"|"x"|"y"|"xy"} scale @param {Summary[]} points @param {string} axis @returns {""|"x"|"y"|"xy"}
  */
 export function logAxes(scale, points, axis) {
   if (scale === "linear") return "";
-  if (scale !== "auto") return scale;
+  const bytes = canLog(points, axis);
+  if (scale !== "auto") return bytes ? scale : scale.replace("x", "");
   const wide = (values) => Math.max(...values) >= 3 * Math.max(1, Math.min(...values));
-  return `${wide(points.map((p) => bytesOn(p, axis))) ? "x" : ""}${wide(points.map((p) => p.latency_ns)) ? "y" : ""}`;
+  return `${bytes && wide(points.map((p) => bytesOn(p, axis))) ? "x" : ""}${wide(points.map((p) => p.latency_ns)) ? "y" : ""}`;
 }
 
 /** Fixed colours per family (after Okabe and Ito); always beside the name, never instead of it. */

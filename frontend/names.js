@@ -7,8 +7,11 @@
 function said(node, op) {
   const parts = node.split(";")[0].split("/").filter(Boolean);
   const kept = parts.filter((part, i) => !parts[i + 1]?.startsWith(`${part}.`));
-  // The operator stands beside the name wherever it is shown.
-  if (kept.length > 1 && kept.at(-1).toLowerCase() === op) kept.pop();
+  // The operator stands beside the name wherever it is shown: `fire2_concat_Concat` is `fire2_concat`.
+  const plain = (text) => text.toLowerCase().replaceAll("_", "");
+  const last = kept.at(-1) ?? "";
+  if (kept.length > 1 && plain(last) === plain(op)) kept.pop();
+  else if (last.includes("_") && plain(last.slice(last.lastIndexOf("_"))) === plain(op)) kept[kept.length - 1] = last.slice(0, last.lastIndexOf("_"));
   return kept.join("/");
 }
 

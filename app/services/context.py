@@ -80,7 +80,13 @@ class Context:
 
         Raises UserError `device-unknown` listing those there are.
         """
-        local = self.local_device(name)
+        try:
+            local = self.local_device(name)
+        except UserError:
+            # Threads this process has no processors for any more, or not now: what was measured with them stays readable.
+            if not self.costs.device_ids(name):
+                raise
+            local = None
         if local is not None:
             if local.name not in self._cost_ids:
                 self._cost_ids[local.name] = local.cost_id
@@ -119,7 +125,7 @@ class Context:
         return {
             "name": found.name,
             "id": found.id,
-            "description": found.device.description if found.device else "measured elsewhere; costs imported",
+            "description": found.device.description if found.device else "measured before or elsewhere",
             "compiler": str(environment.get("compiler", "")),
             "flags": str(environment.get("flags", "")),
             "threads": found.threads,

@@ -13,6 +13,7 @@ const nameOf = (step) => /^(.+?) \([^]* B\)$/.exec(step)?.[1] ?? step;
  */
 export function verdict(view) {
   if (view.budget === null && view.points.length === 1) return { kind: "none", text: `One point: it needs the least ${view.axis} and is the fastest, so more memory buys nothing here. The other axes may show a trade-off.` };
+  if (view.budget === null && view.smallestBytes === 0) return { kind: "none", text: `It runs with no ${view.axis} at all.` };
   if (view.budget === null) return { kind: "none", text: `Smallest that runs: ${fmt.integer(view.smallestBytes)} B, needed by ${view.short(nameOf(view.smallestStep))}.` };
   const found = best(view.points, view.axis, view.budget);
   if (!found) {

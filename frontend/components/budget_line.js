@@ -26,7 +26,7 @@ export function createBudgetLine({ onBudget, onTap }) {
   const toBytes = (px) => {
     const [low, high] = place.range;
     const share = Math.min(1, Math.max(0, (px - place.left) / place.width));
-    return Math.round(place.log ? low * (high / low) ** share : low + (high - low) * share);
+    return Math.max(1, Math.round(place.log ? low * (high / low) ** share : low + (high - low) * share));
   };
 
   function down(event) {

@@ -2,6 +2,7 @@
 
 import * as fmt from "../format.js";
 import * as limit from "../limits.js";
+import { bytesOn } from "../front.js";
 import { copyText, h, replace, saveText } from "../dom.js";
 import { createMenu } from "./menu.js";
 
@@ -13,7 +14,7 @@ const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replac
 
 /** The calls that give what is shown. */
 export function callsFor(view, origin) {
-  const { model, device, axis, budget, a, frontier } = view;
+  const { model, device, axis, budget, a, frontier, asked } = view;
   const within = limit.options(limit.compact(frontier.limits), quoted);
   const on = `--device ${quoted(device.name)}${within}`;
   const query = new URLSearchParams({ device: device.name, memory: axis, ...(budget === null ? {} : { budget: String(budget) }) });
@@ -21,8 +22,21 @@ export function callsFor(view, origin) {
   return {
     cli: budget === null ? `tradespace frontier ${quoted(model.name)} ${on} --memory ${axis} --json` : `tradespace query ${quoted(model.name)} ${on} --memory ${axis} --budget ${budget} --json`,
     export: a && `tradespace export ${quoted(model.name)} ${on} --memory ${axis} --point ${a.id} -o net.zip`,
+    ...(asked && a && questionCalls(view, origin)),
+    explain: a && view.points.includes(a) && `tradespace explain ${quoted(model.name)} ${on} --memory ${axis} --point ${a.id} --robustness`,
     curl: budget === null || within ? `curl -fsS ${origin}/api/v1/frontiers/${frontier.id}` : `curl -fsS '${best}'`,
     python: `import json, urllib.request\n\nwith urllib.request.urlopen("${budget === null || within ? `${origin}/api/v1/frontiers/${frontier.id}` : best}") as answer:\n    ${budget === null || within ? "frontier" : "best"} = json.load(answer)\n`,
+  };
+}
+
+/** The question that is open, as it can be asked elsewhere. The command line compares with the front without limits. */
+function questionCalls({ model, device, axis, budget, a, asked, frontier }, origin) {
+  const bytes = budget ?? bytesOn(a, axis);
+  const own = limit.unlimited(limit.compact(frontier.limits));
+  const body = JSON.stringify({ limits: asked, budget_bytes: bytes, point: a.id });
+  return {
+    ask: own && `tradespace what-if ${quoted(model.name)} --device ${quoted(device.name)} --memory ${axis} --budget ${bytes} --point ${a.id}${limit.options(asked, quoted)}`,
+    askCurl: `curl -fsS -X POST -H 'Content-Type: application/json' -d ${quoted(body)} ${origin}/api/v1/frontiers/${frontier.id}/what-if`,
   };
 }
 
@@ -44,6 +58,9 @@ export function createContextBar(actions, viewNow, dataNow, app) {
       ["Link", "this view, exactly", () => copy(location.href, "Link")],
       ["As command line", calls.cli, () => copy(calls.cli, "Command")],
       calls.export && ["Export of A as command line", calls.export, () => copy(calls.export, "Command")],
+      calls.ask && ["The question as command line", calls.ask, () => copy(calls.ask, "Command")],
+      calls.askCurl && ["The question as curl", calls.askCurl, () => copy(calls.askCurl, "curl command")],
+      calls.explain && ["Explanation of A as command line", calls.explain, () => copy(calls.explain, "Command")],
       ["As curl", "the same from any script", () => copy(calls.curl, "curl command")],
       ["As Python", "standard library only", () => copy(calls.python, "Python")],
       view.a && ["Figures of A", "exact integers, as JSON", () => copy(JSON.stringify(view.a, null, 1), "Figures")],

@@ -22,7 +22,8 @@ function padded(low, high, log, pad) {
     return [low * Math.exp(-span * pad[0]), high * Math.exp(span * pad[1])];
   }
   const span = high - low || high * 0.1;
-  return [Math.max(0, low - span * pad[0]), high + span * pad[1]];
+  // A point of no bytes at all stands inside the plot too.
+  return [low === 0 ? -span * 0.03 : Math.max(0, low - span * pad[0]), high + span * pad[1]];
 }
 
 /**
@@ -149,7 +150,7 @@ function layoutOf(view, ranges, colours, width, height) {
       note({ text: `latency, ms${logY ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 8, xshift: -44 }),
       note({ text: `${view.axis} memory${logX ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "top", yshift: -21, xshift: 0 }),
       ...(over ? [note({ text: "over budget", xref: "paper", yref: "paper", x: 1, y: 1, xanchor: "right", yanchor: "top", xshift: -4, yshift: -4, font: { size: 11.5, color: colours.over }, bgcolor: colours.surface, borderpad: 3 })] : []),
-      ...(shown ? [note({ text: "nothing fits", textangle: -90, xref: "x", yref: "paper", x: where(limit), y: 0.03, xanchor: "right", yanchor: "bottom", font: { size: 11, color: colours.muted } })] : []),
+      ...(shown ? [note({ text: "nothing fits", textangle: -90, xref: "paper", yref: "paper", x: 0, xshift: 4, y: 0.03, xanchor: "left", yanchor: "bottom", font: { size: 11, color: colours.muted } })] : []),
       ...marks.annotations,
     ],
   };

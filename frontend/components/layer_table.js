@@ -26,10 +26,10 @@ export function stripsOf(row) {
   return chain ? { chain, rows: Number(rows) } : null;
 }
 
-/** @param {any} row @returns {string[]} what two choices of the same primitive can differ in, in words */
-export function manner(row) {
+/** @param {any} row @param {boolean} [brief] @returns {string[]} what two choices of the same primitive can differ in, in words */
+export function manner(row, brief = false) {
   const strips = stripsOf(row);
-  return [row.in_layout && `${row.in_layout} → ${row.out_layout}`, row.in_place !== null && row.in_place !== undefined && `in place${row.in_place ? ` of input ${row.in_place}` : ""}`, strips && `strips of ${fmt.count(strips.rows, "row")}`].filter(Boolean);
+  return [row.in_layout && `${row.in_layout} → ${row.out_layout}`, row.in_place !== null && row.in_place !== undefined && `in place${row.in_place && !brief ? ` of input ${row.in_place}` : ""}`, strips && `strips of ${fmt.count(strips.rows, "row")}`].filter(Boolean);
 }
 
 const COLUMNS = [
@@ -82,10 +82,10 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
       h("td", { title: `${row.node}\n${row.shape}` }, h("div", { class: "node" }, breakable(view.short(row.node))), h("div", { class: strips ? "sub chain" : "sub", title: together }, row.op, strips && ` · strips of ${strips.rows}`)),
       h("td", { title: row.primitive },
         h("div", { class: "primitive" }, h("i", { class: "swatch", style: { background: familyColour(row.family) } }), [row.family, row.variant].filter(Boolean).join(" ")),
-        h("div", { class: "sub" }, manner({ ...row, strips: "" }).join(" · "))),
+        h("div", { class: "sub" }, manner({ ...row, strips: "" }, true).join(" · "))),
       h("td", { class: "num", title: `${fmt.exactTime(row.time_ns)} + conversions ${fmt.exactTime(row.conversion_ns)}\np10 ${fmt.exactTime(row.p10_ns)}, p90 ${fmt.exactTime(row.p90_ns)} (spread ${fmt.percent(spread)})` },
-        h("div", {}, fmt.time(row.cost_ns, 3)),
-        h("div", { class: "share" }, h("span", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } })), fmt.percent(share))),
+        row.cost_ns ? h("div", {}, fmt.time(row.cost_ns, 3)) : h("span", { class: "faint", title: "nothing runs here: its inputs were written where they are needed" }, "–"),
+        row.cost_ns > 0 && h("div", { class: "share" }, h("span", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } })), fmt.percent(share))),
       h("td", { class: "num", title: fmt.exactBytes(row.workspace_bytes) }, row.workspace_bytes ? fmt.columnBytes(row.workspace_bytes, view.units) : nothing),
       h("td", { class: "num", title: fmt.exactBytes(row.weights_bytes) }, row.weights_bytes ? fmt.columnBytes(row.weights_bytes, view.units) : nothing.cloneNode(true)),
       h("td", { class: "num", title: row.conversions.join("\n") || "no layout change" }, row.conversions.length ? [h("div", {}, fmt.time(row.conversion_ns, 3)), h("div", { class: "sub" }, fmt.count(row.conversions.length, "change"))] : nothing.cloneNode(true)),

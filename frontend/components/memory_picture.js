@@ -12,6 +12,22 @@ const KIND_TEXT = { output: "activation", copy: "converted copy", workspace: "wo
 /** @param {any} buffer @returns {string} */
 const title = (buffer, short = (name) => name) => `${KIND_TEXT[buffer.kind] ?? buffer.kind} of ${short(buffer.node)}${buffer.port === null ? "" : `, input ${buffer.port}`}`;
 
+/**
+ * Runs of steps that are executed together in strips.
+ * @param {any} point @returns {{chain: string, rows: string, first: number, last: number}[]} `last` is the step after it
+ */
+export function chainBands(point) {
+  const strips = new Map(point.layers.filter((layer) => layer.strips).map((layer) => [layer.node, layer.strips]));
+  const bands = [];
+  point.steps.forEach((step, t) => {
+    const text = strips.get(step);
+    if (!text) return;
+    if (bands.at(-1)?.text === text && bands.at(-1).last === t) bands.at(-1).last = t + 1;
+    else bands.push({ text, chain: text.slice(0, text.lastIndexOf("/")), rows: text.slice(text.lastIndexOf("/") + 1), first: t, last: t + 1 });
+  });
+  return bands;
+}
+
 /** @param {any} point @returns {number[]} bytes alive at each step */
 export const liveBytes = (point) => point.steps.map((_, t) => point.buffers.reduce((sum, b) => sum + (b.first <= t && t < b.last ? b.size_bytes : 0), 0));
 
@@ -23,7 +39,7 @@ export function createMemoryPicture({ onLayer }) {
   const frame = h("div", { class: "memory-frame" }, svg, labels, tip);
   const slider = h("input", { type: "range", min: "0", value: "0", id: "step", class: "step-slider" });
   const stepName = h("output", { for: "step" });
-  const legend = h("div", { class: "legend" }, Object.entries(KIND_TEXT).map(([kind, text]) => h("span", {}, h("i", { class: `key ${kind}` }), text)), h("span", {}, h("i", { class: "key peak" }), "peak"));
+  const legend = h("div", { class: "legend" }, Object.entries(KIND_TEXT).map(([kind, text]) => h("span", {}, h("i", { class: `key ${kind}` }), text)), h("span", {}, h("i", { class: "key peak" }), "peak"), h("span", { class: "key-chain", title: "Layers that run together, a few rows at a time; the tensors between them never exist as a whole" }, h("i", { class: "key chain" }), "in strips"));
   const live = h("tbody");
   const sum = h("tfoot");
   const table = h("table", { class: "grid compact" }, h("caption", { class: "visually-hidden" }, "Buffers alive at the step"),
@@ -75,6 +91,8 @@ export function createMemoryPicture({ onLayer }) {
     const point = view.full;
     const lives = liveBytes(point);
     const peakStep = lives.indexOf(Math.max(...lives));
+    const bands = chainBands(point);
+    legend.querySelector(".key-chain").hidden = !bands.length;
     const ticks = byteTicks(0, point.arena_bytes * 1.04, 6, false);
     const rects = point.buffers.map((b, i) => {
       const [width, height] = [x(b.last) - x(b.first), y(b.offset_bytes) - y(b.offset_bytes + b.size_bytes)];
@@ -86,6 +104,7 @@ export function createMemoryPicture({ onLayer }) {
         s("pattern", { id: "dots", width: 6, height: 6, patternUnits: "userSpaceOnUse" }, s("rect", { width: 6, height: 6, class: "dots-ground" }), s("circle", { cx: 3, cy: 3, r: 1.2, class: "dots-dot" }))),
       ticks.map((t) => s("line", { class: "gridline", x1: PAD.l, x2: W - PAD.r, y1: y(t), y2: y(t) })),
       s("rect", { class: "cursor" }), rects,
+      bands.map(({ chain, rows, first, last }) => s("rect", { class: "chain-band", x: x(first) + 0.6, y: H - PAD.b + 3, width: Math.max(0.8, x(last) - x(first) - 1.2), height: 5 }, s("title", {}, `${view.short(chain)}: together in strips of ${rows} rows`))),
       s("line", { class: "peak-line", x1: PAD.l, x2: W - PAD.r, y1: y(point.peak_bytes), y2: y(point.peak_bytes) }),
       view.budget !== null && view.axis === "arena" && view.budget <= point.arena_bytes * 1.06 && s("line", { class: "budget-mark", x1: PAD.l, x2: W - PAD.r, y1: y(view.budget), y2: y(view.budget) }));
     const at = (px, py) => ({ left: `${(100 * px) / W}%`, top: `${(100 * py) / H}%` });

@@ -13,6 +13,8 @@ export function createMenu(label, items) {
   const element = h("div", { class: "menu" }, button, list);
   const show = (open) => {
     list.hidden = !open;
+    list.classList.remove("rightwards");
+    if (open && list.getBoundingClientRect().left < 0) list.classList.add("rightwards");
     button.setAttribute("aria-expanded", String(open));
   };
   button.addEventListener("click", () => {

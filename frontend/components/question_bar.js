@@ -10,7 +10,7 @@ import { createMenu } from "./menu.js";
 const ERRORS = [["", "any"], ["1e-4", "1e-4: Winograd F(6,3) and better"], ["5e-5", "5e-5: Winograd F(4,3) and better"], ["1e-5", "1e-5: direct, GEMM, FFT, F(2,3)"]];
 
 /** @param {number} value @param {string} text @returns {HTMLElement} a difference, green when it is less */
-const change = (value, text, title) => h("span", { class: value < 0 ? "better" : value > 0 ? "worse" : "faint", title }, value === 0 ? "same" : fmt.signed(text, value));
+const change = (value, text, title, same = "same") => h("span", { class: value < 0 ? "better" : value > 0 ? "worse" : "faint", title }, value === 0 ? same : fmt.signed(text, value));
 
 /** @param {any} actions onAsk, onTraceLimits, onSelect, onTab, onBudget */
 export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
@@ -18,8 +18,11 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
     const off = (view.asked.forbid ?? []).includes(family);
     return [off ? `Allow ${family}` : `Forbid ${family}`, off ? "convolutions may use it again" : "no convolution uses it", () => onAsk(limit.forbidden(view.asked, family, !off))];
   }));
+  families.title = "Forbid a family of convolutions, or allow it again";
   const error = h("select", { id: "ask-error", onchange: () => onAsk(limit.compact({ ...view.asked, max_error: error.value ? Number(error.value) : undefined })) }, ERRORS.map(([value, text]) => h("option", { value }, text)));
   const objective = h("select", { id: "ask-objective", onchange: () => onAsk(limit.compact({ ...view.asked, objective: objective.value })) }, h("option", { value: "p50" }, "median (p50)"), h("option", { value: "p90" }, "slow tail (p90)"));
+  const order = h("select", { id: "ask-order", title: "Execution orders of the layers. They are searched when a front is traced; the answer here keeps the order of A.", onchange: () => onAsk(limit.compact({ ...view.asked, order: order.value })) },
+    h("option", { value: "profiles" }, "least arena too"), h("option", { value: "given" }, "of the file"), h("option", { value: "joint" }, "all"));
   const sized = (name, id) => {
     const input = h("input", { type: "text", id, class: "ask-size", placeholder: "any", autocomplete: "off", spellcheck: "false" });
     const commit = () => {
@@ -38,8 +41,8 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
   const chips = h("ul", { class: "ask-chips", "aria-label": "Limits of the question" });
   const answer = h("div", { class: "ask-answer", "aria-live": "polite" });
   const element = h("section", { class: "card question", "aria-label": "What if", hidden: true },
-    h("div", { class: "ask-row" }, h("h2", {}, "What if"), chips, h("span", { class: "spring" }), families, pick("Error", error), pick("Weights at most", weights), arenaPick, pick("Times", objective),
-      h("button", { type: "button", class: "ghost icon", "aria-label": "Close the question", title: "Close (w)", onclick: () => onAsk(null) }, "×")),
+    h("div", { class: "ask-row" }, h("h2", {}, "What if"), chips, h("span", { class: "spring" }), families, pick("Error", error), pick("Weights at most", weights), arenaPick, pick("Times", objective), pick("Orders", order),
+      h("button", { type: "button", class: "ghost icon close", "aria-label": "Close the question", title: "Close (w)", onclick: () => onAsk(null) }, "×")),
     answer);
   let view = null;
 
@@ -75,16 +78,19 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
         h("span", { class: "spring" }),
         d.layers.length > 0 && h("button", { type: "button", class: "small", onclick: () => onTab("diff") }, "Layer by layer"),
         h("button", { type: "button", class: "small", title: "The whole front within these limits, as a job; kept beside this one", onclick: onTraceLimits }, "Trace this front")),
-      rows.length > 0 && h("ul", { class: "ask-layers" }, rows.slice(0, 4).map(({ node, a: before, b: after, delta_ns }) => h("li", { title: `${node}: ${before?.primitive} → ${after?.primitive}` }, h("b", {}, view.short(node)), ` ${told(before, after)} ⇒ ${told(after, before)} `, change(delta_ns, fmt.time(delta_ns, 3)))),
+      rows.length > 0 && h("ul", { class: "ask-layers" }, rows.slice(0, 4).map(({ node, a: before, b: after, delta_ns }) => h("li", { title: `${node}: ${before?.primitive} → ${after?.primitive}` }, h("b", {}, view.short(node)), ` ${told(before, after)} ⇒ ${told(after, before)} `, change(delta_ns, fmt.time(delta_ns, 3), null, "±0"))),
         rows.length > 4 && h("li", { class: "faint" }, `and ${fmt.count(rows.length - 4, "more layer")}`)));
   }
 
   function refused(problem) {
-    const least = problem.facts?.smallest_bytes;
+    const { smallest_bytes: least, available_bytes: had, smallest_step: step } = problem.facts ?? {};
+    // The bound that is too tight: its button says more than a hint for the command line.
+    const [bound, what] = step || !least ? [] : had === view.asked.max_weights_bytes ? ["max_weights_bytes", "weights"] : had === view.asked.max_arena_bytes ? ["max_arena_bytes", "arena"] : [];
     return h("div", { class: "ask-refused" }, h("p", { class: "verdict short", title: problem.message }, view.short(problem.message)),
       problem.items?.length > 1 && h("ul", {}, problem.items.slice(0, 6).map((item) => h("li", {}, h("b", {}, view.short(item.pointer)), ` ${item.detail}`))),
-      problem.hint && h("p", { class: "faint" }, problem.hint),
-      problem.type === "/problems/budget-infeasible" && least > 0 && problem.facts.smallest_step && h("button", { type: "button", class: "small", onclick: () => onBudget(least, true) }, `Set the budget to ${fmt.bytes(least, view.units)}`));
+      problem.hint && !bound && h("p", { class: "faint" }, problem.hint),
+      bound && h("button", { type: "button", class: "small", title: fmt.exactBytes(least), onclick: () => onAsk(limit.compact({ ...view.asked, [bound]: least })) }, `Allow ${fmt.bytes(least, view.units)} of ${what}`),
+      problem.type === "/problems/budget-infeasible" && least > 0 && step && h("button", { type: "button", class: "small", onclick: () => onBudget(least, true) }, `Set the budget to ${fmt.bytes(least, view.units)}`));
   }
 
   return {
@@ -97,6 +103,7 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
       if (!next.asked) return;
       error.value = ERRORS.find(([value]) => Number(value) === next.asked.max_error)?.[0] ?? "";
       objective.value = next.asked.objective ?? "p50";
+      order.value = next.asked.order ?? "profiles";
       for (const [input, name] of [[weights, "max_weights_bytes"], [arena, "max_arena_bytes"]]) if (document.activeElement !== input) input.value = next.asked[name] === undefined ? "" : fmt.bytes(next.asked[name], "kib");
       arenaPick.hidden = next.axis !== "weights";
       drawChips();

@@ -30,6 +30,12 @@ export function createWhy({ onSelect, onNoise, onStep }) {
   /** A step by name; where the memory picture has it, one click away from there. */
   const toStep = (step, full, short) => (full.steps.includes(step) ? h("button", { type: "button", class: "link", title: `${step}: show it in the memory picture`, onclick: () => onStep(step) }, short(step)) : h("b", {}, short(step)));
 
+  /** The next smaller point, where it is further away than the questions reach. */
+  function smaller({ points, axis, a, units }) {
+    const before = points.findLast((p) => bytesOn(p, axis) < bytesOn(a, axis));
+    return before ? [h("li", {}, h("span", {}, `Any byte less costs `, h("b", { class: "worse" }, fmt.time(before.latency_ns - a.latency_ns, 3)), ` and frees ${fmt.bytes(bytesOn(a, axis) - bytesOn(before, axis), units)}. `), go(before, "Take it"))] : [];
+  }
+
   function prices(view) {
     const { points, axis, a, units } = view;
     const lines = [];
@@ -40,13 +46,16 @@ export function createWhy({ onSelect, onNoise, onStep }) {
       const gain = buys(points, axis, a, extra);
       if (fresh(gain)) lines.push(h("li", {}, h("span", {}, `The next ${fmt.bytes(extra, "kib")} buy `, h("b", { class: "better" }, fmt.time(gain.saved_ns, 3)), ` (${fmt.percent(gain.saved_ns / a.latency_ns)}), using ${fmt.bytes(gain.used_bytes, units)} of them. `), go(gain.point, "Take it")));
     }
-    if (!lines.length) lines.push(h("li", {}, bytesOn(a, axis) >= bytesOn(points.at(-1), axis) ? "Nothing: this is the fastest point, more memory buys no time." : "The next half of the front's width buys nothing."));
+    const next = points.find((p) => bytesOn(p, axis) > bytesOn(a, axis) && p.latency_ns < a.latency_ns);
+    if (!lines.length) lines.push(next ? h("li", {}, h("span", {}, `Nothing below ${fmt.bytes(bytesOn(next, axis) - bytesOn(a, axis), units)} more; they buy `, h("b", { class: "better" }, fmt.time(a.latency_ns - next.latency_ns, 3)), ". "), go(next, "Take it"))
+      : h("li", {}, "Nothing: this is the fastest point, more memory buys no time."));
     const losses = [];
     for (const fewer of questions(points, axis)) {
       const loss = costs(points, axis, a, fewer);
       if (fresh(loss)) losses.push(h("li", {}, h("span", {}, `${fmt.bytes(fewer, "kib")} less cost `, h("b", { class: "worse" }, fmt.time(loss.lost_ns, 3)), ` (${fmt.percent(loss.lost_ns / a.latency_ns)}) and free ${fmt.bytes(loss.freed_bytes, units)}. `), go(loss.point, "Take it")));
     }
-    if (!losses.length) losses.push(h("li", {}, `Nothing smaller runs: ${fmt.integer(view.smallestBytes)} B is the least, needed by ${view.short(view.smallestStep)}.`));
+    if (!losses.length && bytesOn(a, axis) > view.smallestBytes) losses.push(...smaller(view));
+    if (!losses.length) losses.push(h("li", {}, view.smallestBytes === 0 ? `Nothing is smaller than no ${axis}.` : `Nothing smaller runs: ${fmt.integer(view.smallestBytes)} B is the least, needed by ${view.short(view.smallestStep)}.`));
     return [h("ul", { class: "prices" }, lines), h("ul", { class: "prices" }, losses)];
   }
 
@@ -88,7 +97,7 @@ export function createWhy({ onSelect, onNoise, onStep }) {
         block("What bounds it", facts([
           ...binding(view),
           ["Peak, arena", full.arena_bytes === full.peak_bytes ? `${fmt.integer(full.peak_bytes)} B, packed without a gap` : `${fmt.integer(full.peak_bytes)} B alive, ${fmt.integer(full.arena_bytes)} B with offsets`, fmt.exactBytes(full.arena_bytes)],
-          ["Smallest budget", `${fmt.integer(view.smallestBytes)} B, because of ${view.short(view.smallestStep)}`, view.smallestStep],
+          ["Smallest budget", view.smallestBytes ? `${fmt.integer(view.smallestBytes)} B, because of ${view.short(view.smallestStep)}` : `none: it runs with no ${axis} at all`, view.smallestStep],
         ])),
         block("How sure it is", facts([
           ["Optimality", a.proven ? `Proven: no selection within ${fmt.integer(bytesOn(a, axis))} B of ${axis} is faster.` : `Not proven: nothing faster than ${fmt.time(a.bound_ns)} exists; the gap is ${fmt.percent(a.gap, 2)}.`, fmt.exactTime(a.bound_ns)],

@@ -2,7 +2,7 @@
 
 import * as api from "../api.js";
 import * as fmt from "../format.js";
-import { best, bytesOn, knee, logAxes, ordered } from "../front.js";
+import { best, bytesOn, canLog, knee, logAxes, ordered } from "../front.js";
 import { differs, h, patch, replace } from "../dom.js";
 import { createBudgetBar, verdict } from "../components/budget_bar.js";
 import { createContextBar } from "../components/context_bar.js";
@@ -187,6 +187,8 @@ export function createWorkbench(app) {
     drawer.update(view);
     question.update(view);
     for (const button of scales) button.setAttribute("aria-pressed", String(view.scale.includes(button.dataset.axis)));
+    scales[0].disabled = !canLog(view.points, view.axis);
+    scales[0].title = scales[0].disabled ? "A point needs 0 bytes: it has no place on a logarithmic axis" : "log memory (l)";
     units.setAttribute("aria-pressed", String(view.units === "b"));
   }
 

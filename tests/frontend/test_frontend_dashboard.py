@@ -111,3 +111,62 @@ def test_rows_of_the_front_stay_one_line_high(visit: Visit, width: int) -> None:
     visit.page.set_viewport_size({"width": width, "height": 800})
     visit.open()
     assert visit.page.locator(".front-table tbody tr").first.bounding_box()["height"] < 32
+
+
+def test_a_bound_that_is_too_tight_can_be_lifted_to_what_works(visit: Visit) -> None:
+    visit.page.route(
+        "**/what-if",
+        lambda route, request: (
+            route.fulfill(status=404, content_type="application/problem+json", body=REFUSED)
+            if request.post_data_json["limits"].get("max_weights_bytes") == 1024
+            else route.continue_()
+        ),
+    )
+    visit.open('/w?ask={"max_weights_bytes":1024}')
+    visit.page.click("text=Allow 64 KiB of weights")
+    visit.page.wait_for_selector(".ask-figures")
+    assert '"max_weights_bytes":65536' in visit.query()["ask"]
+    visit.complaints.clear()  # the browser reports every status that is no success
+
+
+REFUSED = """{"type": "/problems/budget-infeasible", "title": "Nothing fits", "status": 404, "detail": "no selection",
+ "hint": "--max-weights 65536", "facts": {"smallest_bytes": 65536, "available_bytes": 1024, "excess_bytes": 64512}}"""
+
+
+def test_the_order_of_layers_is_part_of_the_question(visit: Visit, server: Any) -> None:
+    visit.open("/w?ask={}")
+    visit.page.wait_for_selector(".ask-figures")
+    visit.page.select_option("#ask-order", "joint")
+    visit.page.wait_for_selector(".ask-chip:has-text('every order')")
+    assert server.world.questions[-1]["limits"] == {"order": "joint"}
+    visit.page.select_option("#ask-order", "profiles")
+    assert visit.query()["ask"] == "{}"
+
+
+def test_the_question_and_the_explanation_can_be_asked_elsewhere(visit: Visit) -> None:
+    visit.open('/w?ask={"forbid":["mec"]}')
+    visit.page.wait_for_selector(".ask-figures")
+    visit.page.click(".menu button:has-text('Copy')")
+    words = visit.page.inner_text(".menu-list:not([hidden])")
+    assert "tradespace what-if resnet26 --device host --memory arena --budget " in words
+    assert "--forbid mec" in words
+    assert "/what-if" in words
+    assert f"--point {visit.query()['a']} --robustness" in words
+
+
+def test_an_open_menu_stays_on_the_screen(visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 1024, "height": 768})
+    visit.open("/w")
+    for name in ("Copy", "Save"):
+        visit.page.click(f".menu button:has-text('{name}')")
+        box = visit.page.locator(".menu-list:not([hidden])").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 1024
+        visit.page.keyboard.press("Escape")
+
+
+def test_chains_are_marked_under_the_memory_picture(visit: Visit) -> None:
+    visit.open("/w?tab=memory")
+    visit.page.wait_for_selector(".chain-band")
+    assert visit.page.locator(".chain-band").count() == 1
+    assert "in strips" in visit.page.inner_text(".legend")

@@ -153,6 +153,8 @@ def test_names_of_layers_lose_what_they_say_twice_and_stay_different(modules: An
     )
     fused = ("model/activation_1/Relu;model/conv2d_1/BiasAdd", "conv"), ("model/dense/BiasAdd", "dense")
     assert short(*fused) == {fused[0][0]: "activation_1/Relu", fused[1][0]: "dense/BiasAdd"}
+    caffe = ("conv1_Conv", "conv"), ("pool1_MaxPool", "max_pool"), ("fire2_concat_Concat", "concat"), ("Conv_7", "conv")
+    assert list(short(*caffe).values()) == ["conv1", "pool1", "fire2_concat"]
     assert short(("n0", "conv"), ("stage1/block3/conv2", "conv")) == {}
     assert short(("/a/a.1/Conv", "conv"), ("/a.1/Conv", "conv"), ("b", "add")) == {}
 
@@ -172,3 +174,12 @@ def test_sentences_are_made_short_name_by_name(modules: Any) -> None:
 )  # fmt: skip
 def test_a_share_that_is_not_nothing_is_not_called_nothing(modules: Any, ratio: float, text: str) -> None:
     assert modules("format", "percent", ratio) == text
+
+
+def test_a_point_that_needs_nothing_keeps_the_memory_axis_linear(modules: Any) -> None:
+    points = [{"workspace_bytes": 0, "latency_ns": 90}, {"workspace_bytes": 4096, "latency_ns": 10}]
+    assert modules("front", "logAxes", "auto", points, "workspace") == "y"
+    assert modules("front", "logAxes", "xy", points, "workspace") == "y"
+    assert modules("front", "logAxes", "x", points, "workspace") == ""
+    assert not modules("front", "canLog", points, "workspace")
+    assert modules("front", "canLog", points[1:], "workspace")
