@@ -30,7 +30,8 @@ class Candidates:
     """Everything selectable for a graph: operator nodes in execution order, their options, the links.
 
     `slices` has, for each node, what its output may be a slice of, by the layout name options use for it. `sites` are
-    where chains may run; `chains` are those that are offered beside the options, none before `with_chains`.
+    where chains may run; `chains` are those that are offered beside the options, none before `with_chains`. `resident`:
+    weights may be packed when the network starts, in every option and chain that has a packing which makes them larger.
     """
 
     graph: Graph
@@ -42,6 +43,7 @@ class Candidates:
     weights_from: str
     sites: tuple[Site, ...] = ()
     chains: tuple[Chain, ...] = ()
+    resident: bool = False
 
     @cached_property
     def _names(self) -> Mapping[str, frozenset[str]]:
@@ -56,7 +58,18 @@ class Candidates:
 
     def with_chains(self, time_ns: Callable[[CostKey], int]) -> Candidates:
         """The same with the chains that no other chain of their nodes beats in time, workspace and weights."""
-        return dataclasses.replace(self, chains=tuple(best_chains(self.sites, self.offers, time_ns)))
+        chains = best_chains(self.sites, self.offers, time_ns)
+        if self.resident:
+            chains += [twin for chain in chains for twin in chain.packed_at_start()]
+        return dataclasses.replace(self, chains=tuple(chains))
+
+    def with_residents(self) -> Candidates:
+        """The same and every option once more with its weights packed at the start, where that makes them larger."""
+        options = {
+            name: (*found, *(twin for option in found if (twin := option.packed_at_start()) is not None))
+            for name, found in self.options.items()
+        }
+        return self if self.resident else dataclasses.replace(self, options=options, resident=True)
 
     def cost_key(self, primitive: Primitive, shape: Shape) -> CostKey:
         """The key under which this graph looks up the cost of a primitive on a shape."""

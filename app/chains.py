@@ -35,6 +35,8 @@ ALIGN_BYTES = 64
 NEAR_BYTES = 256 * 2**10
 """What the second-level cache of any processor that has one keeps from strip to strip. Where whole tensors do not fit,
 their rows come from further away, so the costs of warm strips would be too good to be true."""
+MOST_RESIDENT = 3
+"""Nodes of a chain among which any may have resident weights: each doubles the ways to run the chain."""
 MOST_PACKING = 4
 """Times the plain weights that packed ones may take: F(4,3) has 36 numbers for 9."""
 
@@ -169,15 +171,29 @@ class Site:
 
 @dataclass(frozen=True)
 class Chain:
-    """A site with a primitive per node."""
+    """A site with a primitive per node. `resident` are the nodes whose weights are packed when the network starts."""
 
     site: Site
     primitives: tuple[Primitive, ...]
+    resident: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         """Unique within a graph."""
-        return f"{self.site.name} " + "+".join(primitive.name for primitive in self.primitives)
+        return f"{self.site.name} " + "+".join(primitive.name for primitive in self.primitives) + self.residents
+
+    @property
+    def residents(self) -> str:
+        """Which nodes have resident weights, as part of a name."""
+        return f" resident {','.join(map(str, self.resident))}" if self.resident else ""
+
+    def packed_at_start(self) -> Iterator[Chain]:
+        """The same with weights of some nodes packed at the start: any of MOST_RESIDENT nodes, of more all or none."""
+        able = [layer for layer, primitive in enumerate(self.primitives) if primitive.packing.packer]
+        sizes = range(1, len(able) + 1) if len(able) <= MOST_RESIDENT else [len(able)]
+        for size in sizes:
+            for layers in itertools.combinations(able, size):
+                yield dataclasses.replace(self, resident=layers)
 
     def keys(self, layer: int) -> Iterator[tuple[CostKey, int]]:
         """The costs of the calls and copies of node `layer`, and how often each is paid."""
@@ -206,12 +222,23 @@ class Chain:
 
     @property
     def weights_bytes(self) -> int:
-        """Packed weights of all layers."""
+        """Weights of all layers as shipped."""
         return sum(self.layer_weights_bytes(layer) for layer in range(len(self.primitives)))
 
     def layer_weights_bytes(self, layer: int) -> int:
-        """Packed weights of a layer; its calls share them."""
-        return self.primitives[layer].weights_bytes(next(iter(self.site.call_shapes[layer])))
+        """Weights of a layer as shipped; its calls share them."""
+        shape = next(iter(self.site.call_shapes[layer]))
+        return self.primitives[layer].weights_bytes(shape, resident=layer in self.resident)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Weights packed at the start, of all layers, each aligned."""
+        return sum(_aligned(self.layer_resident_bytes(layer)) for layer in self.resident)
+
+    def layer_resident_bytes(self, layer: int) -> int:
+        """Packed weights of a layer that are resident; its calls share them."""
+        shape = next(iter(self.site.call_shapes[layer]))
+        return self.primitives[layer].resident_bytes(shape) if layer in self.resident else 0
 
 
 TOKEN = "strip:"

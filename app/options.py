@@ -37,6 +37,7 @@ class NodeOption:
     The first call takes the node's weights and bias, the last one its attributes; others do not clamp. Layouts are
     canonical for the dims they belong to, or names of slices (app.slices), or `pitched` for port 0. `in_place` is the
     port whose memory the output takes over. Without calls the option joins slices that lie side by side already.
+    `resident`: the first call's weights are shipped plain and packed when the network starts.
     """
 
     calls: tuple[OptionCall, ...]
@@ -45,6 +46,7 @@ class NodeOption:
     in_place: int | None
     site: Site | None = None
     chain: Chain | None = None
+    resident: bool = False
 
     @property
     def joins(self) -> bool:
@@ -71,7 +73,8 @@ class NodeOption:
         layouts = " ".join(name for name in (*self.in_layouts, self.out_layout) if "@" in name)
         place = "" if self.in_place is None else f" over {self.in_place}"
         site = "" if self.site is None else f" in {self.site.name}"
-        return self.name + site + place + (layouts and f" {layouts}")
+        kept = self.chain.residents if self.chain is not None else " resident" if self.resident else ""
+        return self.name + site + place + kept + (layouts and f" {layouts}")
 
     @property
     def family(self) -> str:
@@ -95,10 +98,23 @@ class NodeOption:
 
     @property
     def weights_bytes(self) -> int:
-        """Bytes of packed weights and biases as shipped."""
+        """Bytes of weights and biases as shipped."""
         if self.chain is not None:
             return self.chain.weights_bytes
-        return sum(call.primitive.weights_bytes(call.shape) for call in self.calls)
+        return sum(call.primitive.weights_bytes(call.shape, resident=self.resident) for call in self.calls)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the arena that weights packed at the start take for ever."""
+        if self.chain is not None:
+            return self.chain.resident_bytes
+        return self.calls[0].primitive.resident_bytes(self.calls[0].shape) if self.resident else 0
+
+    def packed_at_start(self) -> NodeOption | None:
+        """The same with its weights packed when the network starts; None where packing does not make them larger."""
+        if not self.calls or self.calls[0].primitive.packing.packer is None:
+            return None
+        return dataclasses.replace(self, resident=True)
 
     def attrs_of(self, number: int, attrs: Attrs) -> Attrs:
         """Attributes of call `number` when those of the node are `attrs`."""

@@ -13,6 +13,7 @@ class LayerChoice:
 
     `option` is app.options.NodeOption.key; `call_ns` the median of each of its routine calls (`time_ns` is their sum).
     `strips` names the chain the node is computed in, strip by strip: "FIRST..LAST/ROWS"; "" for a node of its own.
+    `resident_bytes` of the arena hold weights that are packed when the network starts; 0: they are shipped packed.
     """
 
     node: str
@@ -34,6 +35,7 @@ class LayerChoice:
     option: str = ""
     call_ns: tuple[int, ...] = ()
     strips: str = ""
+    resident_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class ConversionChoice:
 class PlacedBuffer:
     """A buffer of the arena: `size_bytes` at `offset_bytes` during steps [first, last).
 
-    `kind` is output, copy or workspace; `node` is the node that writes it (output, workspace) or reads it (copy, then
-    `port` says on which input). A conversion's own workspace has kind workspace, its consumer's node and its port.
+    `kind` is output, copy, workspace or resident; `node` is the node that writes it (output, workspace) or reads it
+    (resident weights; copy, then `port` says on which input). A conversion's own workspace has kind workspace, its
+    consumer's node and its port.
     """
 
     kind: str
@@ -95,6 +98,11 @@ class Point:
         """Arena plus weights."""
         return self.arena_bytes + self.weights_bytes
 
+    @property
+    def resident_bytes(self) -> int:
+        """The beginning of the arena: weights packed at the start, which stay between runs."""
+        return sum(buffer.size_bytes for buffer in self.buffers if buffer.kind == "resident")
+
     def summary(self) -> dict[str, Any]:
         """The stable short form of `frontier --json`."""
         return {
@@ -107,6 +115,7 @@ class Point:
             "workspace_bytes": self.workspace_bytes,
             "weights_bytes": self.weights_bytes,
             "total_bytes": self.total_bytes,
+            "resident_bytes": self.resident_bytes,
             "proven": self.proven,
             "bound_ns": self.bound_ns,
             "gap": self.gap,
@@ -115,7 +124,7 @@ class Point:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
-        return dataclasses.asdict(self) | {"total_bytes": self.total_bytes}
+        return dataclasses.asdict(self) | {"total_bytes": self.total_bytes, "resident_bytes": self.resident_bytes}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Point:

@@ -61,7 +61,7 @@ class Call:
     """One routine call. `label` is for readers: the graph node's name, or what a conversion converts and for whom.
 
     `weights` and `bias` name constants of the graph. `predicted_ns` is the measured median of this primitive. `strip`
-    is set in chains.
+    is set in chains. `resident` is where the arena holds the weights when they are packed at the start.
     """
 
     label: str
@@ -75,6 +75,7 @@ class Call:
     bias: str | None
     predicted_ns: int
     strip: Strip | None = None
+    resident: Operand | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class PlannedBuffer:
     """
 
     name: str
-    kind: str  # output, copy, workspace
+    kind: str  # output, copy, workspace, resident
     size_bytes: int
     first: int
     last: int
@@ -106,7 +107,8 @@ class Schedule:
 
     `copies` are (input index or output index as Operand, output Operand) pairs copied byte by byte after the last
     call: graph outputs that are graph inputs, or that name the same tensor twice. Up to `threads` threads share a call
-    as kernels/split.py says; workspaces are large enough for that.
+    as kernels/split.py says; workspaces are large enough for that. The first `resident_bytes` of the arena hold weights
+    that are packed at the start, and nothing else ever.
     """
 
     inputs: tuple[Port, ...]
@@ -117,3 +119,4 @@ class Schedule:
     align_bytes: int
     copies: tuple[tuple[Operand, Operand], ...] = ()
     threads: int = 1
+    resident_bytes: int = 0

@@ -61,6 +61,7 @@ class Meta(BaseModel):
 
 
 Order = Literal["given", "profiles", "joint"]
+Residency = Literal["shipped", "start-up"]
 
 
 class Limits(Strict):
@@ -71,6 +72,8 @@ class Limits(Strict):
     arena on the weights axis. `max_error` bounds the declared relative error of every layer's primitive. `objective`
     is the quantile of the measured samples that counts as the time of a call. `order` says which execution orders are
     looked at: the file's (`given`), also one of least arena (`profiles`), or all that some budget asks for (`joint`).
+    `residency`: packed weights are `shipped`, or, with `start-up`, layers may ship plain ones that are packed into
+    memory of their own when the network starts (weights axis, or with `max_weights_bytes`).
     """
 
     forbid: list[str] = []
@@ -82,6 +85,7 @@ class Limits(Strict):
     max_error: float | None = Field(None, ge=0)
     objective: Literal["p50", "p90"] = "p50"
     order: Order = "profiles"
+    residency: Residency = "shipped"
 
 
 class Port(BaseModel):
@@ -201,7 +205,7 @@ class Job(BaseModel):
 
 
 class PointSummary(BaseModel):
-    """A point in short. `measured_ns` comes from its newest verified bundle."""
+    """A point in short. `measured_ns` comes from its newest verified bundle; `resident_bytes` are part of the arena."""
 
     id: str
     latency_ns: int
@@ -212,6 +216,7 @@ class PointSummary(BaseModel):
     workspace_bytes: int
     weights_bytes: int
     total_bytes: int
+    resident_bytes: int
     proven: bool
     bound_ns: int
     gap: float

@@ -34,6 +34,10 @@ Ban = Annotated[list[str] | None, typer.Option("--ban", help="LAYER=PRIMITIVE: t
 MaxError = Annotated[float | None, typer.Option("--max-error", help="Largest declared error of any primitive: 1e-5.")]
 Objective = Annotated[str, typer.Option("--objective", help="Time that counts: p50 or p90 of the samples.")]
 Order = Annotated[str, typer.Option("--order", help="Orders of the layers: given, profiles or joint.")]
+Residency = Annotated[
+    str,
+    typer.Option("--residency", help="Packed weights: shipped, or start-up (layers may ship plain ones instead)."),
+]
 Families = Annotated[
     str | None, typer.Option(help="Convolution families, comma-separated, for example direct,winograd.")
 ]
@@ -68,6 +72,7 @@ def limited(
     max_error: MaxError = None,
     objective: Objective = "p50",
     order: Order = "profiles",
+    residency: Residency = "shipped",
 ) -> Limits:
     """The limits that these options ask for, the one list of them; raises UserError `limits-invalid`."""
     return Limits(
@@ -80,6 +85,7 @@ def limited(
         max_error=max_error,
         objective=objective,
         order=order,
+        residency=residency,
     )
 
 

@@ -183,9 +183,10 @@ def warn_if_stale(because: str) -> None:
 
 def _described(point: Point, memory: str) -> str:
     certainty = "proven optimal" if point.proven else f"within {point.gap:.2%} of the optimum"
+    resident = f" and resident weights {format_bytes(point.resident_bytes)}" if point.resident_bytes else ""
     return (
         f"point {point.id[:12]}: {format_ns(point.latency_ns)}, {certainty} for its {memory}\n"
-        f"arena {format_bytes(point.arena_bytes)}, of it workspace {format_bytes(point.workspace_bytes)}; "
+        f"arena {format_bytes(point.arena_bytes)}, of it workspace {format_bytes(point.workspace_bytes)}{resident}; "
         f"weights {format_bytes(point.weights_bytes)}; total {format_bytes(point.total_bytes)}"
     )
 

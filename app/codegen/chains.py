@@ -175,7 +175,7 @@ def _nodes(plan: Plan, first: int, calls: Sequence[Call]) -> Iterator[PrintedNod
         assert strip is not None
         predicted_ns = sum(call.predicted_ns for call in mine)
         scratch_bytes = max(call.workspace.size_bytes if call.workspace else 0 for call in mine)
-        weights_bytes = primitive.weights_bytes(call.shape)
+        weights_bytes = primitive.weights_bytes(call.shape, resident=call.resident is not None)
         yield PrintedNode(
             number=f"{first + indices[0] + 1} to {first + indices[-1] + 1}",
             label=f"{node}, rows {note}" if note else node,

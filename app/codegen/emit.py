@@ -15,10 +15,10 @@ import jinja2
 
 from app.codegen import manifest, report
 from app.codegen.chains import PrintedChain, printed_chain
-from app.codegen.expressions import PrintedPart, constants, place, pointer, printed_part, shape_fields
+from app.codegen.expressions import PrintedPart, constants, place, pointer, printed_part, shape_fields, shipped
 from app.codegen.literals import comment, float_rows
 from app.codegen.loops import operands
-from app.codegen.plan import MAX_REL_ERR, Plan
+from app.codegen.plan import MAX_REL_ERR, Plan, Start
 from app.codegen.text import bytes_text, dims_text, duration_text, shape_text
 from app.schedule import Region
 from kernels.spec import F32_BYTES
@@ -64,6 +64,19 @@ class PrintedCall:
     workspace: str
     shares: tuple[PrintedPart, ...]  # empty: the call is not shared
     is_chain: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class PrintedStart:
+    """Weights packed at the start as text; `calls` read them."""
+
+    label: str
+    calls: int
+    packer: str
+    size: str
+    fields: tuple[str, ...]
+    plain: str
+    packed: str
 
 
 def emit(plan: Plan) -> dict[str, FileData]:
@@ -134,6 +147,9 @@ def _context(plan: Plan) -> dict[str, Any]:
         "conversions": duration_text(plan.conversions_ns),
         "arena_bytes": schedule.arena_bytes,
         "align_bytes": schedule.align_bytes,
+        "resident_bytes": schedule.resident_bytes,
+        "starts": [_printed_start(plan, start) for start in plan.starts],
+        "packers": sorted({start.packer.name for start in plan.starts}),
         "workspace_bytes": plan.workspace_bytes,
         "weights_bytes": weights_bytes,
         "weights_elems": weights_bytes // F32_BYTES,
@@ -147,7 +163,10 @@ def _context(plan: Plan) -> dict[str, Any]:
         + [f"results[{o}] + GUARD_ELEMS" for o in range(len(outputs))],
         "routines": sorted({primitive.name for primitive in plan.primitives}),
         "uses_arena": any(o.region is Region.ARENA for c in schedule.calls for o in operands(c)),
-        "uses_weights": any(place is not None for places in plan.weights.places for place in places),
+        "uses_weights": any(
+            bias is not None or (weights is not None and call.resident is None)
+            for call, (weights, bias) in zip(schedule.calls, plan.weights.places, strict=True)
+        ),
         "calls": len(schedule.calls),
         "entries": entries,
         "has_chains": any(entry.is_chain for entry in entries),
@@ -190,7 +209,7 @@ def _printed_call(plan: Plan, index: int) -> PrintedCall:
     """Call `index` of the schedule, counted from 0."""
     call, primitive, parts = plan.schedule.calls[index], plan.primitives[index], plan.parts[index]
     weights, bias = constants(plan, index)
-    weights_bytes = primitive.weights_bytes(call.shape)
+    weights_bytes = primitive.weights_bytes(call.shape, resident=call.resident is not None)
     lines = [
         f"in  {place(plan, operand)}: {dims_text(call.shape.input_dims(port))} {primitive.port_layout(port)}"
         for port, operand in enumerate(call.inputs)
@@ -198,6 +217,8 @@ def _printed_call(plan: Plan, index: int) -> PrintedCall:
     lines.append(f"out {place(plan, call.output)}: {dims_text(call.shape.output_dims)} {primitive.out_layout}")
     if call.workspace:
         lines.append(f"workspace {place(plan, call.workspace)}")
+    if call.resident:
+        lines.append(f"weights {place(plan, call.resident)}, packed at the start")
     return PrintedCall(
         number=str(index + 1),
         label=call.label,
@@ -216,6 +237,20 @@ def _printed_call(plan: Plan, index: int) -> PrintedCall:
         output=pointer(plan, call.output),
         workspace=pointer(plan, call.workspace) if call.workspace else "NULL",
         shares=tuple(printed_part(primitive, part, call.attrs) for part in parts) if len(parts) > 1 else (),
+    )
+
+
+def _printed_start(plan: Plan, start: Start) -> PrintedStart:
+    call, primitive = plan.schedule.calls[start.first], plan.primitives[start.first]
+    assert call.resident is not None
+    return PrintedStart(
+        label=call.strip.node if call.strip else call.label,
+        calls=start.calls,
+        packer=start.packer.name,
+        size=bytes_text(primitive.resident_bytes(call.shape)),
+        fields=shape_fields(call.shape, call.attrs, primitive.pitches(call.shape)),
+        plain=shipped(plan, start.first)[0],
+        packed=pointer(plan, call.resident),
     )
 
 

@@ -49,6 +49,13 @@ def turns(step: int) -> str:
 
 def constants(plan: Plan, number: int) -> tuple[str, str]:
     """The C expressions of the weights and bias of call `number`, counted from 0."""
+    weights, bias = shipped(plan, number)
+    resident = plan.schedule.calls[number].resident
+    return weights if resident is None else pointer(plan, resident), bias
+
+
+def shipped(plan: Plan, number: int) -> tuple[str, str]:
+    """The same of the weights as they are shipped, also where they are packed at the start."""
     weights, bias = (
         "NULL" if offset is None else f"w + {offset // F32_BYTES}" for offset in plan.weights.places[number]
     )

@@ -45,6 +45,7 @@ def render(plan: Plan, hashes: Mapping[str, str]) -> bytes:
         "memory": {
             "arena_bytes": schedule.arena_bytes,
             "arena_align_bytes": schedule.align_bytes,
+            "resident_bytes": schedule.resident_bytes,
             "workspace_bytes": plan.workspace_bytes,
             "weights_bytes": plan.weights.data.nbytes,
             "io_bytes": plan.io_bytes,
@@ -65,7 +66,8 @@ def render(plan: Plan, hashes: Mapping[str, str]) -> bytes:
                 "parts": [part.title for part in parts] if len(parts) > 1 else [],
                 "predicted_ns": call.predicted_ns,
                 "workspace_bytes": call.workspace.size_bytes if call.workspace else 0,
-                "weights_bytes": primitive.weights_bytes(call.shape),
+                "weights_bytes": primitive.weights_bytes(call.shape, resident=call.resident is not None),
+                "resident_bytes": primitive.resident_bytes(call.shape) if call.resident is not None else 0,
             }
             for call, primitive, parts in zip(schedule.calls, plan.primitives, plan.parts, strict=True)
         ],

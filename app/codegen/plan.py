@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -17,7 +17,7 @@ from app.errors import UserError
 from app.points import Point
 from app.schedule import Call, Operand, Region, Schedule, span
 from kernels import registry
-from kernels.spec import F32_BYTES, Primitive
+from kernels.spec import F32_BYTES, Packer, Primitive
 from kernels.split import Part, split, workspace_bytes
 
 FloatArray = npt.NDArray[np.float32]
@@ -109,6 +109,15 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
+class Start:
+    """Weights packed when the network starts: call `first` is the first that reads them, of `calls` in all."""
+
+    first: int  # counted from 0
+    calls: int
+    packer: Packer
+
+
+@dataclass(frozen=True)
 class Plan:
     """A bundle before printing. `input_names` and `output_names` are the C parameter names, one per port."""
 
@@ -124,6 +133,7 @@ class Plan:
     output_names: tuple[str, ...]
     vectors: tuple[Vector, ...]
     provenance: Provenance
+    starts: tuple[Start, ...] = ()
 
     @property
     def threads(self) -> int:
@@ -196,6 +206,7 @@ def make_plan(
     primitives = tuple(registry.get(call.primitive) for call in schedule.calls)
     for number, (call, primitive) in enumerate(zip(schedule.calls, primitives, strict=True), 1):
         _check_call(schedule, number, call, primitive)
+    starts = tuple(_starts(schedule, primitives))
     chains = [name for name, _ in itertools.groupby(call.strip and call.strip.chain for call in schedule.calls) if name]
     if len(set(chains)) < len(chains):
         raise ValueError("other calls lie between those of a chain")
@@ -223,12 +234,13 @@ def make_plan(
         primitives=primitives,
         parts=parts,
         weights=pack_weights(schedule.calls, constants),
-        sources=_sources(primitives, shared=any(len(found) > 1 for found in parts)),
+        sources=_sources(primitives, {start.packer for start in starts}, shared=any(len(found) > 1 for found in parts)),
         source_hashes={p.name: registry.source_hash(p.name) for p in primitives},
         input_names=names[: len(schedule.inputs)],
         output_names=names[len(schedule.inputs) :],
         vectors=tuple(_vector(schedule, inputs, outputs) for inputs, outputs in vectors),
         provenance=provenance,
+        starts=starts,
     )
 
 
@@ -252,6 +264,11 @@ def _check_call(schedule: Schedule, number: int, call: Call, primitive: Primitiv
         if call.workspace.region is not Region.ARENA:
             raise ValueError(f"{where}: workspace outside the arena")
         _check_operand(schedule, where, call.workspace, needed)
+    if call.resident is not None:
+        if primitive.packing.packer is None or call.resident.region is not Region.ARENA or call.weights is None:
+            raise ValueError(f"{where}: {primitive.name} cannot read weights packed at the start from there")
+        if call.resident.offset_bytes + primitive.resident_bytes(call.shape) > schedule.resident_bytes:
+            raise ValueError(f"{where}: its weights lie behind the {schedule.resident_bytes} resident bytes")
 
 
 def _check_shared(number: int, call: Call, parts: tuple[Part, ...]) -> None:
@@ -273,6 +290,8 @@ def _check_operand(schedule: Schedule, where: str, operand: Operand, needed_byte
         region_bytes = F32_BYTES * int(np.prod(ports[operand.index].dims))
     if operand.offset_bytes % F32_BYTES or operand.offset_bytes < 0:
         raise ValueError(f"{where}: offset {operand.offset_bytes} is no multiple of a float")
+    if operand.region is Region.ARENA and operand.offset_bytes < schedule.resident_bytes:
+        raise ValueError(f"{where}: offset {operand.offset_bytes} lies in the {schedule.resident_bytes} resident bytes")
     if operand.size_bytes < needed_bytes or operand.offset_bytes + needed_bytes > region_bytes:
         raise ValueError(
             f"{where}: {needed_bytes} bytes at {operand.offset_bytes} do not fit an operand of {operand.size_bytes} "
@@ -280,13 +299,36 @@ def _check_operand(schedule: Schedule, where: str, operand: Operand, needed_byte
         )
 
 
-def _sources(primitives: tuple[Primitive, ...], *, shared: bool) -> tuple[SourceFile, ...]:
-    """The C sources of the primitives and their headers, once each, flat: `conv/direct.c` is `kernels/conv_direct.c`.
+def _starts(schedule: Schedule, primitives: tuple[Primitive, ...]) -> Iterator[Start]:
+    """What is packed at the start, in order of first use; ValueError unless that fills the resident bytes exactly."""
+    readers: dict[int, list[int]] = {}
+    for index, call in enumerate(schedule.calls):
+        if call.resident is not None:
+            readers.setdefault(call.resident.offset_bytes, []).append(index)
+    end = 0
+    for offset_bytes in sorted(readers):
+        indices = readers[offset_bytes]
+        same = {(schedule.calls[i].weights, schedule.calls[i].resident, primitives[i].packing.packer) for i in indices}
+        size_bytes = primitives[indices[0]].resident_bytes(schedule.calls[indices[0]].shape)
+        if len(same) > 1 or offset_bytes != end:
+            raise ValueError(f"resident weights at {offset_bytes} are of several constants, or do not follow {end}")
+        end += -(-size_bytes // schedule.align_bytes) * schedule.align_bytes
+    if end != schedule.resident_bytes:
+        raise ValueError(f"resident weights take {end} bytes, planned are {schedule.resident_bytes}")
+    for indices in readers.values():
+        packer = primitives[indices[0]].packing.packer
+        assert packer is not None
+        yield Start(indices[0], len(indices), packer)
 
-    Headers keep their names, because the sources include them by name.
+
+def _sources(primitives: tuple[Primitive, ...], packers: Collection[Packer], *, shared: bool) -> tuple[SourceFile, ...]:
+    """The C sources of primitives and packers and their headers, once each, flat.
+
+    `conv/direct.c` is `kernels/conv_direct.c`. Headers keep their names, because the sources include them by name.
     """
-    origins = {primitive.source for primitive in primitives}
+    origins = {primitive.source for primitive in primitives} | {packer.source for packer in packers}
     headers = {header for primitive in primitives for header in primitive.headers} | {"include/ts.h"}
+    headers |= {header for packer in packers for header in packer.headers}
     headers |= {"include/ts_pool.h"} if shared else set()
     paths = {origin: f"kernels/{origin.replace('/', '_')}" for origin in sorted(origins)}
     paths |= {header: f"kernels/{PurePosixPath(header).name}" for header in sorted(headers)}

@@ -40,7 +40,7 @@ def boxes(schedule: Schedule) -> tuple[Box, ...]:
     per_byte = PICTURE.height / schedule.arena_bytes
     return tuple(
         Box(
-            kind=buffer.kind if buffer.kind in ("output", "copy") else "workspace",
+            kind=buffer.kind if buffer.kind in ("output", "copy", "resident") else "workspace",
             title=f"{buffer.kind} {buffer.name}: {bytes_text(buffer.size_bytes)} at {buffer.offset_bytes}, "
             f"calls {buffer.first + 1} to {buffer.last}",
             x=round(at[buffer.first], 2),

@@ -1,5 +1,6 @@
 """The weights of a bundle: packed for their primitives, laid end to end without a byte of padding.
 
+Weights that are packed when the network starts are plain here.
 Order is chosen for alignment instead: what is a multiple of 64 bytes long comes first and so stays aligned.
 """
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from app.schedule import Call
 from kernels import registry
-from kernels.spec import F32_BYTES, Packing
+from kernels.spec import AS_IS, F32_BYTES, Packing
 
 ALIGN_BYTES = 64
 C_TEXT_LIMIT_BYTES = 4 << 20
@@ -58,7 +59,7 @@ def pack_weights(calls: tuple[Call, ...], constants: Mapping[str, npt.NDArray[np
         primitive = registry.get(call.primitive)
         digests: list[bytes | None] = []
         for role, name, packing in (
-            ("weights", call.weights, primitive.packing),
+            ("weights", call.weights, primitive.packing if call.resident is None else AS_IS),
             ("bias", call.bias, primitive.bias_packing),
         ):
             if name is None:

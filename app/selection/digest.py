@@ -52,7 +52,8 @@ def _offer_lines(candidates: Candidates) -> Iterator[str]:
     for node in candidates.nodes:
         for option in candidates.options[node.name]:
             layouts = " ".join((*option.in_layouts, option.out_layout))
-            yield f"{node.name}: {option.key}, {layouts}, {option.workspace_bytes} {option.weights_bytes}"
+            kept = f" {option.resident_bytes}" if option.resident else ""
+            yield f"{node.name}: {option.key}, {layouts}, {option.workspace_bytes} {option.weights_bytes}{kept}"
         for layout, place in candidates.slices.get(node.name, {}).items():
             yield f"{node.name}: {layout} is {place}"
     for site in candidates.sites:

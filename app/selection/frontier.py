@@ -17,7 +17,7 @@ from app.points import Frontier, Point
 from app.quantities import format_bytes
 from app.selection.baselines import baselines
 from app.selection.digest import digest_of
-from app.selection.limits import NO_LIMITS, Limits
+from app.selection.limits import NO_LIMITS, START_UP, Limits
 from app.selection.orders import Arrangement, choose, merged
 from app.selection.points import point_from
 from app.selection.problem import Built, require_costs, time_from
@@ -125,7 +125,8 @@ def _in_order(
 def check_axis_of(limits: Limits, memory: str) -> None:
     """Raise UserError `limits-invalid` when the limits say what this axis cannot keep.
 
-    A bound on the arena belongs to the weights axis; the joint order is searched on arena and latency alone.
+    A bound on the arena belongs to the weights axis; the joint order is searched on arena and latency alone. Weights
+    packed at the start pay where shipped ones are bounded or the axis, and are never part of a point elsewhere.
     """
     if limits.max_arena_bytes is not None and memory != WEIGHTS:
         raise UserError(
@@ -133,6 +134,13 @@ def check_axis_of(limits: Limits, memory: str) -> None:
             f"a bound on the arena belongs to the {WEIGHTS} axis, not to {memory}",
             items=[Item("max_arena_bytes", f"only with the {WEIGHTS} axis")],
             hint=f"ask for --memory {WEIGHTS}, or bound the {memory} axis by the budget of a query",
+        )
+    if limits.residency == START_UP and memory != WEIGHTS and limits.max_weights_bytes is None:
+        raise UserError(
+            "limits-invalid",
+            "weights packed at the start take more memory than they save where shipped weights are not bounded",
+            items=[Item("residency", f"{START_UP} only with the {WEIGHTS} axis or a bound on weights")],
+            hint=f"ask for --memory {WEIGHTS} --arena BYTES, or add --max-weights BYTES",
         )
     if limits.order == JOINT and (memory != sp.MemoryAxis.ARENA or limits.max_weights_bytes is not None):
         raise UserError(

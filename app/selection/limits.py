@@ -24,6 +24,9 @@ from app.slices import buffer_of
 from kernels import registry
 
 OBJECTIVES = ("p50", "p90")
+SHIPPED, START_UP = "shipped", "start-up"
+RESIDENCIES = (SHIPPED, START_UP)
+"""Where packed weights come from: the bundle, or for every layer that or the plain ones when the network starts."""
 MOST_REMEDIES = 4
 
 
@@ -35,7 +38,8 @@ class Limits:
     pairs, at most one pin per layer. `max_weights_bytes` bounds packed weights on any axis, `max_arena_bytes` the arena
     on the weights axis. `max_error` bounds the declared relative error of every layer's primitive (the largest, not
     their sum: docs/explanations.md). `objective`: the quantile of the measured samples that counts as the time.
-    `order`: the rule of app.order by which execution orders are looked at.
+    `order`: the rule of app.order by which execution orders are looked at. `residency`: whether layers may ship plain
+    weights that are packed at the start into memory of their own.
     """
 
     forbid: tuple[str, ...] = ()
@@ -47,6 +51,7 @@ class Limits:
     max_error: float | None = None
     objective: str = "p50"
     order: str = PROFILES
+    residency: str = SHIPPED
 
     def __post_init__(self) -> None:
         for name in ("forbid", "only", "pins", "bans"):
@@ -56,6 +61,8 @@ class Limits:
             faults.append(Item("objective", f"{self.objective!r} is not one of {', '.join(OBJECTIVES)}"))
         if self.order not in RULES:
             faults.append(Item("order", f"{self.order!r} is not one of {', '.join(RULES)}"))
+        if self.residency not in RESIDENCIES:
+            faults.append(Item("residency", f"{self.residency!r} is not one of {', '.join(RESIDENCIES)}"))
         faults += [
             Item(name, "is negative")
             for name in ("max_weights_bytes", "max_arena_bytes")
@@ -107,6 +114,7 @@ class Limits:
         fields["bans"] = tuple((layer, p) for layer, banned in (data.get("bans") or {}).items() for p in banned)
         fields["objective"] = data.get("objective") or "p50"
         fields["order"] = data.get("order") or PROFILES
+        fields["residency"] = data.get("residency") or SHIPPED
         return cls(**fields)
 
     def arguments(self) -> str:
@@ -123,6 +131,8 @@ class Limits:
             words.append(f"--objective {self.objective}")
         if self.order != PROFILES:
             words.append(f"--order {self.order}")
+        if self.residency != SHIPPED:
+            words.append(f"--residency {self.residency}")
         return " ".join(words)
 
     def times(self, costs: CostTable) -> CostTable:
@@ -196,7 +206,8 @@ class Limits:
         ]
         if unjoined:
             raise impossible(candidates.graph.name, unjoined)
-        return dataclasses.replace(candidates, options=joinable)
+        left = dataclasses.replace(candidates, options=joinable)
+        return left.with_residents() if self.residency == START_UP else left
 
     def _remedy(self, node: str, offered: Iterable[NodeOption]) -> str:
         """The shortest ways to make a layer possible."""

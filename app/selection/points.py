@@ -24,6 +24,7 @@ _KINDS = {
     sp.BufferKind.COPY: "copy",
     sp.BufferKind.WORKSPACE: "workspace",
     sp.BufferKind.CONVERSION_WORKSPACE: "workspace",
+    sp.BufferKind.RESIDENT: "resident",
 }
 
 
@@ -98,14 +99,14 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
         if node is None or option is None:
             continue
         assert node.shape is not None
-        weights_bytes = option.weights_bytes
+        weights_bytes, resident_bytes = option.weights_bytes, option.resident_bytes
         if option.site is None:
             keys, primitives = built.candidates.call_keys(option), option.primitives
         else:
             chain = chains[option.site]
             layer = option.site.nodes.index(node)
             keys, primitives = list(chain.step_keys(layer)), (chain.primitives[layer],)
-            weights_bytes = chain.layer_weights_bytes(layer)
+            weights_bytes, resident_bytes = chain.layer_weights_bytes(layer), chain.layer_resident_bytes(layer)
         used = [costs[key] for key in keys]
         call_ns = tuple(costs.ns(key) for key in keys)
         p10_ns, p90_ns = _around(sum(call_ns), used)
@@ -129,6 +130,7 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             option=option.key,
             call_ns=call_ns,
             strips=option.site.name if option.site is not None else "",
+            resident_bytes=resident_bytes,
         )
 
 

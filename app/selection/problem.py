@@ -164,6 +164,7 @@ def solver_option(candidates: Candidates, option: NodeOption, time_ns: Callable[
         weights_bytes=option.weights_bytes,
         in_place=option.in_place,
         joins=option.joins,
+        resident_bytes=option.resident_bytes,
     )
 
 

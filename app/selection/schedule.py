@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
-from app.chains import Chain, layer_primitives, mover
+from app.chains import ALIGN_BYTES, Chain, layer_primitives, mover
 from app.errors import UserError
 from app.graph.ir import Graph, Node
 from app.links import ConversionStep
@@ -117,8 +117,20 @@ class _Writer:
                     weights=node.weights if number == 0 else None,
                     bias=node.bias if number == 0 else None,
                     predicted_ns=time_ns,
+                    resident=self.arena(("resident", label, None), option.resident_bytes)
+                    if option.resident and number == 0
+                    else None,
                 )
             )
+
+    def residents(self, chain: Chain) -> dict[int, Operand]:
+        """Where the weights of a chain's nodes lie that are packed at the start."""
+        found: dict[int, Operand] = {}
+        for layer in chain.resident:
+            whole = self.arena(("resident", chain.site.nodes[-1].name, None), chain.layer_resident_bytes(layer))
+            skip_bytes = sum(-(-before.size_bytes // ALIGN_BYTES) * ALIGN_BYTES for before in found.values())
+            found[layer] = dataclasses.replace(whole, offset_bytes=whole.offset_bytes + skip_bytes)
+        return found
 
     def run_chain(self, chain: Chain, operands: list[Operand], output: Operand) -> None:
         """The calls of a chain whose whole input, and residual if any, are `operands`."""
@@ -135,6 +147,7 @@ class _Writer:
             return inside(base, site.buffer_offsets[layer], site.plan.buffer_bytes(layer))
 
         times = {node.name: iter(self.times[node.name].call_ns) for node in site.nodes}
+        residents = self.residents(chain)
         number = 0  # the strip
         for step in site.plan.steps:
             node, whole_shape = site.node_of(step.layer), site.plan.shapes[step.layer]
@@ -198,6 +211,7 @@ class _Writer:
                     bias=None if staged else node.bias,
                     predicted_ns=next(times[node.name]),
                     strip=strip,
+                    resident=None if staged else residents.get(step.layer - site.staged),
                 )
             )
 
@@ -267,6 +281,8 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
     try:
         # A point lists its layers in the order they run, which need not be the file's.
         candidates = in_order(list_candidates(graph, threads=threads), [layer.node for layer in point.layers])
+        if point.resident_bytes:
+            candidates = candidates.with_residents()
         candidates = dataclasses.replace(candidates, chains=tuple(_chains_of(candidates, point)))
         built = build_problem(candidates, lambda _key: 0)
         selection = selection_of(built, {layer.node: layer.option for layer in point.layers})
@@ -289,6 +305,7 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
         align_bytes=built.problem.align_bytes,
         copies=tuple(writer.copies),
         threads=threads,
+        resident_bytes=point.resident_bytes,
     )
 
 
@@ -303,7 +320,8 @@ def _chains_of(candidates: Candidates, point: Point) -> Iterator[Chain]:
         for layer, node in enumerate(site.nodes):
             offered = {p.name: p for p in layer_primitives(site, layer)}
             primitives.append(offered[chosen[node.name].primitive])
-        yield Chain(site, tuple(primitives))
+        resident = [layer for layer, node in enumerate(site.nodes) if chosen[node.name].resident_bytes]
+        yield Chain(site, tuple(primitives), tuple(resident))
 
 
 def _conversion_call(step: ConversionStep, source: Operand, target: Operand, label: str, time_ns: int) -> Call:

@@ -24,6 +24,7 @@ MAX_REL_ERR = 1e-3
 _SELFTEST_LINE = re.compile(
     r"max_rel_err=(?P<max_rel_err>\S+) argmax=(?P<argmax>ok|bad) arena_used_bytes=(?P<used>\d+) "
     r"arena_bytes=(?P<arena>\d+) median_ns=(?P<median_ns>\d+) runs=(?P<runs>\d+) class=(?P<classes>\d+(,\d+)*)"
+    r"( start_ns=(?P<start_ns>\d+))?"
 )
 _PROBE_LINE = re.compile(
     r"used_bytes=(?P<used>\d+) arena_bytes=(?P<arena>\d+) align_bytes=(?P<align>\d+) fences=(?P<fences>[01]) "
@@ -48,6 +49,7 @@ class Verification:
     runs: int
     code_bytes: int
     classes: tuple[int, ...]  # arg-max of the first output, per vector of the bundle
+    start_ns: int = 0  # of the initialisation, where it packs weights
 
     def to_json(self) -> dict[str, Any]:
         """The `verified` block of a manifest and of the API."""
@@ -63,6 +65,7 @@ class Verification:
             "runs": self.runs,
             "code_bytes": self.code_bytes,
             "classes": list(self.classes),
+            "start_ns": self.start_ns,
         }
 
 
@@ -116,6 +119,7 @@ def verify_bundle(
             runs=int(selftest["runs"]),
             code_bytes=built.code_bytes,
             classes=tuple(int(word) for word in selftest["classes"].split(",")),
+            start_ns=int(selftest["start_ns"] or 0),
         )
 
 

@@ -46,6 +46,7 @@ class OpenedBundle:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     arena_bytes: int
+    resident_bytes: int
     needs_libm: bool
     threads: int
     vectors: int
@@ -120,6 +121,7 @@ def _described(folder: Path) -> OpenedBundle:
             inputs=tuple(Tensor(str(t["name"]), int(t["elems"])) for t in manifest["inputs"]),
             outputs=tuple(Tensor(str(t["name"]), int(t["elems"])) for t in manifest["outputs"]),
             arena_bytes=int(manifest["memory"]["arena_bytes"]),
+            resident_bytes=int(manifest["memory"].get("resident_bytes", 0)),
             needs_libm=bool(manifest["needs_libm"]),
             threads=int(manifest.get("threads", 1)),
             vectors=int(manifest["vectors"]["count"]),

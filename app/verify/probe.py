@@ -23,7 +23,7 @@ _SOURCE = Template(
 #include "${prefix}.h"
 
 #define CANARY 0x3C
-enum { N_IN = ${n_in}, N_OUT = ${n_out} };
+enum { N_IN = ${n_in}, N_OUT = ${n_out}, RESIDENT_BYTES = ${resident_bytes} };
 static const size_t in_bytes[N_IN] = { ${in_bytes} };
 static const size_t out_bytes[N_OUT] = { ${out_bytes} };
 
@@ -79,7 +79,13 @@ int main(int argc, char **argv)
                 return 3;
         for (int turn = 0; turn < 2; turn++) {
             const int poison = turn ? 0x7F : 0xFF; /* huge numbers, NaN */
-            memset(arena.data, poison, arena_bytes);
+            if (turn == 0 && RESIDENT_BYTES > 0) { /* packed again, into an arena of whatever it held */
+                memset(arena.data, poison, arena_bytes);
+                ${close}
+                if (${prefix}_init(&net, arena.data, arena_bytes) != 0)
+                    return 5;
+            }
+            memset(arena.data + RESIDENT_BYTES, poison, arena_bytes - RESIDENT_BYTES);
             for (int o = 0; o < N_OUT; o++)
                 memset(out[o].data, 0xFF, out_bytes[o]);
             if (${prefix}_run(&net, ${arguments}) != 0)
@@ -128,6 +134,7 @@ def probe_source(bundle: OpenedBundle) -> str:
         P=bundle.prefix.upper(),
         n_in=len(bundle.inputs),
         n_out=len(bundle.outputs),
+        resident_bytes=bundle.resident_bytes,
         in_bytes=", ".join(str(4 * t.elems) for t in bundle.inputs),
         out_bytes=", ".join(str(4 * t.elems) for t in bundle.outputs),
         arguments=", ".join(arguments),

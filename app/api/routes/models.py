@@ -114,6 +114,7 @@ def query_limits(
     max_error: Annotated[float | None, Query(ge=0, description="Largest declared error of any primitive.")] = None,
     objective: Annotated[Literal["p50", "p90"], Query(description="Quantile of the samples that counts.")] = "p50",
     order: Annotated[schemas.Order, Query(description="Execution orders that were looked at.")] = "profiles",
+    residency: Annotated[schemas.Residency, Query(description="Where packed weights come from.")] = "shipped",
 ) -> Limits:
     """The limits of a front as parameters of a query: those of `POST /frontiers`."""
     return Limits(
@@ -126,6 +127,7 @@ def query_limits(
         max_error=max_error,
         objective=objective,
         order=order,
+        residency=residency,
     )
 
 

@@ -21,6 +21,7 @@ extern "C" {
 
 #define NET_ARENA_BYTES 2048u /* exact: the highest byte a run touches, in units of the alignment */
 #define NET_ARENA_ALIGN 64u
+#define NET_RESIDENT_BYTES 0u /* the beginning of the arena, which must survive between runs */
 #define NET_WEIGHTS_BYTES 2356u /* constant data, read only */
 #define NET_WORKSPACE_BYTES 0u /* part of the arena: the largest scratch of one node or chain */
 
