@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from app.db.records import FrontierRecord, ModelRecord
@@ -25,28 +27,62 @@ MOST_WARM = 4
 Key = tuple[str, str, tuple[int, str], str, tuple[str, ...]]
 
 
+class _Warming:
+    """A warm model while it is built, and when it is there."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.model: WarmModel | None = None  # still None when done: it could not be built
+
+
 class WarmModels:
     """The models asked most recently, by (model, device, version of its costs, objective, order of the nodes)."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Key, WarmModel] = OrderedDict()
+        self._known: OrderedDict[Key, _Warming] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(
         self, context: Context, model: ModelRecord, device: DeviceRef, objective: str, order: tuple[str, ...]
     ) -> WarmModel:
-        """The warm model, built when it is not there or costs have changed since."""
+        """The warm model, built when it is not there or costs have changed since.
+
+        While one request builds a model, others for it wait instead of building it as well.
+        """
+        while True:
+            warming, build = self.begin(context, model, device, objective, order)
+            if build is not None:
+                return build()
+            warming.done.wait()
+            if warming.model is not None:
+                return warming.model
+
+    def begin(
+        self, context: Context, model: ModelRecord, device: DeviceRef, objective: str, order: tuple[str, ...]
+    ) -> tuple[_Warming, Callable[[], WarmModel] | None]:
+        """A warm model, and how the caller has to build it, which reads no database any more; None: others do."""
         key = (model.id, device.id, context.costs.version(device.id), objective, order)
-        with self._lock:  # while one request builds a model, others for it wait instead of building it as well
-            found = self._known.get(key)
-            if found is None:
-                costs = frontiers.costs_of(context, model, device)
-                found = WarmModel(skeleton(context, model), costs, objective, order)
-                self._known[key] = found
-                while len(self._known) > MOST_WARM:
-                    self._known.popitem(last=False)
-            self._known.move_to_end(key)
-            return found
+        costs, graph = frontiers.costs_of(context, model, device), skeleton(context, model)
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+                return known, None
+            warming = self._known[key] = _Warming()
+            while len(self._known) > MOST_WARM:
+                self._known.popitem(last=False)
+
+        def build() -> WarmModel:
+            try:
+                warming.model = WarmModel(graph, costs, objective, order)
+                return warming.model
+            finally:
+                if warming.model is None:
+                    with self._lock:
+                        self._known.pop(key, None)
+                warming.done.set()
+
+        return warming, build
 
 
 def warm_model(context: Context, record: FrontierRecord, objective: str, point: Point | None = None) -> WarmModel:
@@ -54,12 +90,43 @@ def warm_model(context: Context, record: FrontierRecord, objective: str, point: 
 
     Its nodes run in the order of `point`, else in that of the front's fastest point.
     """
+    return _warm_models(context).get(context, *_wanted(context, record, objective, point))
+
+
+def _warm_models(context: Context) -> WarmModels:
+    return context.remember("warm-models", WarmModels)
+
+
+def _wanted(
+    context: Context, record: FrontierRecord, objective: str, point: Point | None = None
+) -> tuple[ModelRecord, DeviceRef, str, tuple[str, ...]]:
+    """What says which warm model is behind a front."""
     model = context.models.get(record.model)
     if model is None:
         raise UserError("not-found", f"the model of front {record.id} is gone", status=404)
-    models = context.remember("warm-models", WarmModels)
     order = tuple(layer.node for layer in (point or frontiers.load(context, record).points[-1]).layers)
-    return models.get(context, model, context.device(record.device_name), objective, order)
+    return model, context.device(record.device_name), objective, order
+
+
+def prepare(context: Context, record: FrontierRecord) -> threading.Thread | None:
+    """Build the warm model behind a front meanwhile: who is shown a front soon asks about it.
+
+    None where it is there, or being built, already. What goes wrong is told to the question that needs the model.
+    """
+    build: Callable[[], WarmModel] | None = None
+    with contextlib.suppress(UserError):
+        wanted = _wanted(context, record, frontiers.limits_of(record).objective)
+        _, build = _warm_models(context).begin(context, *wanted)
+    if build is None:
+        return None
+    thread = threading.Thread(target=_build, args=(build, record.memory), name=f"warm {record.id}", daemon=True)
+    thread.start()
+    return thread
+
+
+def _build(build: Callable[[], WarmModel], memory: str) -> None:
+    with contextlib.suppress(UserError):
+        build().prime(memory)
 
 
 def what_if(

@@ -10,7 +10,7 @@ from app import figures
 from app.api import schemas
 from app.api.dependencies import OnlyOnce, Opened, Paged, accepted
 from app.selection.limits import Limits
-from app.services import frontiers, jobs, models
+from app.services import frontiers, jobs, models, questions
 
 router = APIRouter(prefix="/frontiers", tags=["frontiers"])
 
@@ -50,7 +50,10 @@ def list_frontiers(
 @router.get("/{frontier}", response_model=schemas.Frontier)
 def show_frontier(context: Opened, frontier: str) -> dict[str, Any]:
     """A front with its points and baselines in short."""
-    return frontiers.document(context, frontiers.get(context, frontier))
+    record = frontiers.get(context, frontier)
+    shown = frontiers.document(context, record)
+    questions.prepare(context, record)
+    return shown
 
 
 @router.get("/{frontier}/figure")
