@@ -83,7 +83,7 @@ class Context:
         try:
             local = self.local_device(name)
         except UserError:
-            # Threads this process has no processors for any more, or not now: what was measured with them stays readable.
+            # Threads that this process has no processors for (any more): what was measured with them stays readable.
             if not self.costs.device_ids(name):
                 raise
             local = None
