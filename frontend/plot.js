@@ -5,8 +5,7 @@
 
 const CONFIG = {
   displaylogo: false, showSendToCloud: false, plotlyServerURL: "", responsive: false, displayModeBar: "hover",
-  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], doubleClick: false, scrollZoom: false,
-  toImageButtonOptions: { format: "svg", filename: "tradespace-front" },
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "toImage"], doubleClick: false, scrollZoom: false,
 };
 
 /** Colours of the plot in each theme; the rest of the page takes the same ones from styles.css. */
@@ -22,6 +21,15 @@ export const THEMES = {
 };
 
 const FONT = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'Liberation Sans', Arial, sans-serif";
+
+/** Traces a saved picture has besides those drawn, per plot. @type {WeakMap<HTMLElement, () => object[]>} */
+const savedToo = new WeakMap();
+
+/** The plot as it looks on the page, its overlay included, as a file. */
+const saveButton = (Plotly) => ({
+  name: "save", title: "Download plot as SVG", icon: Plotly.Icons.camera,
+  click: (plot) => Plotly.downloadImage({ data: [...plot.data, ...savedToo.get(plot)()], layout: plot.layout, config: CONFIG }, { format: "svg", filename: "tradespace-front", width: plot.layout.width, height: plot.layout.height }),
+});
 
 /** @type {Promise<any>|null} */
 let loading = null;
@@ -45,10 +53,12 @@ export function loadPlotly() {
 /**
  * Draws or updates. Layout parts common to all plots are filled in here.
  * @param {HTMLElement} element @param {object[]} traces @param {object} layout @param {"light"|"dark"} theme
+ * @param {() => object[]} [saved] further traces of a saved picture
  * @returns {Promise<any>} the element with Plotly's events
  */
-export async function draw(element, traces, layout, theme) {
+export async function draw(element, traces, layout, theme, saved = () => []) {
   const Plotly = await loadPlotly();
+  savedToo.set(element, saved);
   const colours = THEMES[theme];
   const axis = {
     gridcolor: colours.grid, linecolor: colours.axis, tickcolor: colours.axis, zeroline: false, ticks: "outside", ticklen: 4,
@@ -62,7 +72,7 @@ export async function draw(element, traces, layout, theme) {
     ...layout,
     xaxis: { ...axis, ...layout.xaxis },
     yaxis: { ...axis, ...layout.yaxis },
-  }, CONFIG);
+  }, { ...CONFIG, modeBarButtonsToAdd: [saveButton(Plotly)] });
 }
 
 /** @param {HTMLElement} element frees what Plotly keeps for it */

@@ -6,6 +6,7 @@ import { h } from "../dom.js";
 import { draw, purge, THEMES } from "../plot.js";
 import { byteTicks, timeTicks } from "../ticks.js";
 import { createBudgetLine } from "./budget_line.js";
+import { createPlotOverlay } from "./plot_overlay.js";
 import { markLayout, placedBaselines, withRoom } from "./plot_marks.js";
 
 const MARGIN = { l: 54, r: 18, t: 34, b: 40 };
@@ -115,6 +116,7 @@ function wrapped(text) {
   return lines.join("<br>");
 }
 
+/** The selection as traces, for the picture that is saved; on the page it is the overlay's. */
 function selectionTraces(view, ranges, colours) {
   return [["B", view.b, colours.b], ["A", view.a, colours.a]].filter(([, point]) => point).map(([letter, point, colour]) => ({
     type: "scatter", mode: "markers+text", name: letter, hoverinfo: "skip", x: [clamp(bytesOn(point, view.axis), ranges.x)], y: [clamp(ms(point.latency_ns), ranges.y)],
@@ -139,7 +141,6 @@ function layoutOf(view, ranges, colours, width, height) {
   const limit = view.smallestBytes;
   const shown = limit > ranges.x[0] && limit < ranges.x[1];
   const where = (x) => (logX ? Math.log10(x) : x);
-  const over = view.budget !== null && view.budget < ranges.x[1];
   const marks = markLayout(view, ranges, colours);
   return {
     margin: MARGIN, width, height,
@@ -149,7 +150,6 @@ function layoutOf(view, ranges, colours, width, height) {
     annotations: [
       note({ text: `latency, ms${logY ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 8, xshift: -44 }),
       note({ text: `${view.axis} memory${logX ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "top", yshift: -21, xshift: 0 }),
-      ...(over ? [note({ text: "over budget", xref: "paper", yref: "paper", x: 1, y: 1, xanchor: "right", yanchor: "top", xshift: -4, yshift: -4, font: { size: 11.5, color: colours.over }, bgcolor: colours.surface, borderpad: 3 })] : []),
       ...(shown ? [note({ text: "nothing fits", textangle: -90, xref: "paper", yref: "paper", x: 0, xshift: 4, y: 0.03, xanchor: "left", yanchor: "bottom", font: { size: 11, color: colours.muted } })] : []),
       ...marks.annotations,
     ],
@@ -163,12 +163,15 @@ function layoutOf(view, ranges, colours, width, height) {
 export function createFrontPlot({ onSelect, onBudget }) {
   const canvas = h("div", { class: "plot-canvas" });
   const line = createBudgetLine({ onBudget, onTap: tapped });
-  const box = h("div", { class: "plot-box" }, canvas, line.element);
+  const overlay = createPlotOverlay();
+  const box = h("div", { class: "plot-box" }, canvas, overlay.element, line.element);
   const caption = h("figcaption", { id: "front-caption", class: "visually-hidden" }, "Latency against memory; the same points as in the table of the front.");
   const element = h("figure", { class: "plot", "aria-labelledby": "front-caption" }, box, caption);
   let view = null;
   let zoom = null;
   let ranges = null;
+  /** Pixels of the plot area; null until it was drawn. */
+  let place = null;
   let placed = [];
   let listening = false;
   let drawing = Promise.resolve();
@@ -183,13 +186,18 @@ export function createFrontPlot({ onSelect, onBudget }) {
     ranges = zoom ?? withRoom(view, home(view), inner);
     const colours = THEMES[view.theme];
     placed = placedBaselines(view, ranges, inner);
-    const traces = [
-      ...overBudget(view, ranges, colours), stepLine(view, ranges, colours), ...baselineTraces(view, placed, colours),
-      ...pointTraces(view, colours), ...selectionTraces(view, ranges, colours),
-    ];
+    const traces = [stepLine(view, ranges, colours), ...baselineTraces(view, placed, colours), ...pointTraces(view, colours)];
     const layout = layoutOf(view, ranges, colours, width, height);
-    drawing = drawing.then(() => draw(canvas, traces, layout, view.theme)).then(listen, (error) => canvas.replaceChildren(h("p", { class: "empty" }, error.message)));
-    line.update({ view, range: ranges.x, log: view.scale.includes("x"), left: MARGIN.l, width: width - MARGIN.l - MARGIN.r, top: MARGIN.t, height: height - MARGIN.t - MARGIN.b });
+    const saved = () => [...overBudget(view, ranges, THEMES[view.theme]), ...selectionTraces(view, ranges, THEMES[view.theme])];
+    drawing = drawing.then(() => draw(canvas, traces, layout, view.theme, saved)).then(listen, (error) => canvas.replaceChildren(h("p", { class: "empty" }, error.message)));
+    place = { left: MARGIN.l, top: MARGIN.t, ...inner };
+    point();
+  }
+
+  /** The parts that follow the selection and the budget; all that is drawn again when only they change. */
+  function point() {
+    overlay.update({ view, ranges, ...place });
+    line.update({ view, range: ranges.x, log: view.scale.includes("x"), ...place });
   }
 
   function listen() {
@@ -197,12 +205,16 @@ export function createFrontPlot({ onSelect, onBudget }) {
     if (listening) return;
     listening = true;
     canvas.on("plotly_doubleclick", resetZoom);
-    canvas.on("plotly_relayout", (change) => {
-      if (!("xaxis.range[0]" in change) && !("yaxis.range[0]" in change)) return;
+    /** Ranges of the plot while it is moved or after. @returns {boolean} whether they changed */
+    const moved = (change) => {
+      if (!("xaxis.range[0]" in change) && !("yaxis.range[0]" in change)) return false;
       const of = (axis, log, now) => (`${axis}.range[0]` in change ? [change[`${axis}.range[0]`], change[`${axis}.range[1]`]].map((v) => (log ? 10 ** v : v)) : now);
       zoom = { x: of("xaxis", view.scale.includes("x"), ranges.x), y: of("yaxis", view.scale.includes("y"), ranges.y) };
-      render();
-    });
+      ranges = zoom;
+      return true;
+    };
+    canvas.on("plotly_relayouting", (change) => moved(change) && point());
+    canvas.on("plotly_relayout", (change) => moved(change) && render());
   }
 
   function resetZoom() {
@@ -243,8 +255,10 @@ export function createFrontPlot({ onSelect, onBudget }) {
     resetZoom,
     update(next) {
       if (view && (view.frontier.id !== next.frontier.id || view.scale !== next.scale)) zoom = null;
+      const same = place && ["frontier", "units", "scale", "theme", "marks"].every((name) => view[name] === next[name]);
       view = next;
-      render();
+      if (same) point();
+      else render();
     },
     close() {
       observer.disconnect();

@@ -34,9 +34,7 @@ const valueAt = (share, [low, high], log) => (log ? low * (high / low) ** share 
 export function placedBaselines(view, ranges, inner) {
   const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
   const [xs, ys] = [inset(ranges.x, logX), inset(ranges.y, logY)];
-  // Boxes of labels in pixels, first that of the words over the side that is over the budget.
-  const over = view.budget !== null && view.budget < ranges.x[1];
-  const taken = over ? [{ left: inner.width - 84, right: inner.width, top: 0, bottom: 22 }] : [];
+  const taken = []; // boxes of labels, pixels
   return view.baselines.map(({ name, explanation, point }) => {
     const [px, py] = [bytesOn(point, view.axis), ms(point.latency_ns)];
     const [above, right] = [py > ys[1], px > xs[1]];

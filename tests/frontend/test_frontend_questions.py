@@ -95,7 +95,7 @@ def test_a_pin_is_asked_priced_and_shown_beside_the_current_point(visit: Visit, 
 def test_the_answer_is_b_in_the_plot_and_in_the_diff(visit: Visit) -> None:
     visit.open()
     pin_another(visit)
-    visit.wait("document.querySelector('.plot-canvas').data.some(t => t.name === 'B')")
+    visit.page.wait_for_selector(".ring.b")
     visit.page.click("text=Layer by layer")
     visit.page.wait_for_selector("[aria-label='Changed layers'] tbody tr")
     assert visit.page.locator("[aria-label='Changed layers'] tbody tr").count() == 1

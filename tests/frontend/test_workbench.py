@@ -9,7 +9,7 @@ import pytest
 from browser_visit import Visit
 
 Points = list[dict[str, Any]]
-DRAWN = "([name, x]) => document.querySelector('.plot-canvas').data.some(t => t.name === name && t.x[0] === x)"
+DRAWN = "([name, x]) => document.querySelector(`.ring.${name.toLowerCase()}`)?.dataset.bytes === String(x)"
 
 
 def test_page_makes_no_foreign_request_and_obeys_its_policy(visit: Visit) -> None:
@@ -86,7 +86,8 @@ def test_typed_budget_takes_the_best_point_that_fits(visit: Visit, points: Point
     assert visit.query()["budget"] == str(384 * 1024)
     assert visit.query()["a"] == min(fitting, key=lambda p: p["latency_ns"])["id"]
     assert "to spare" in visit.page.inner_text("#budget-verdict")
-    visit.wait("document.querySelector('.plot-canvas').data.some(t => t.name === 'over budget' && t.fillpattern.shape)")
+    assert visit.page.locator(".over-words").is_visible()
+    assert visit.page.locator(".over-budget").bounding_box()["width"] > 100
     assert visit.page.locator(".front-table tr.over").count() == len(points) - len(fitting)
 
 
