@@ -19,7 +19,7 @@ from app.order import in_order
 from app.points import Point
 from app.quantities import format_bytes
 from app.selection.frontier import WEIGHTS, check_axis_of, infeasible, least_weights_bytes, needs
-from app.selection.limits import Limits
+from app.selection.limits import START_UP, Limits
 from app.selection.narrowed import Options, known_layouts, narrowed_options
 from app.selection.points import point_from
 from app.selection.problem import Built, build_problem, solver_option, time_from
@@ -83,6 +83,17 @@ class WarmModel:
         self._chains: dict[str, Chain] = {}
         self._solvers: dict[sp.MemoryAxis, WarmSolver] = {}
         self._programs: dict[sp.MemoryAxis, WarmProgram | None] = {}
+        self._shipped = self.offered, measured
+        self._build(measured, measured.with_chains(time_from(self.times)).chains)
+
+    def _suit(self, limits: Limits) -> None:
+        """Offer resident weights when the limits do, else none: another problem, built when that changes."""
+        if (limits.residency == START_UP) == self.offered.resident:
+            return
+        self.offered, measured = self._shipped
+        if limits.residency == START_UP:
+            self.offered, measured = self.offered.with_residents(), measured.with_residents()
+        self._chains.clear()
         self._build(measured, measured.with_chains(time_from(self.times)).chains)
 
     def _build(self, candidates: Candidates, chains: Iterable[Chain]) -> None:
@@ -110,7 +121,7 @@ class WarmModel:
 
     def _by_program(self, options: Options, limits: Limits, memory: str, budget_bytes: int | None) -> tuple[Point, str]:
         """The answer of the dynamic program; raises TooWide when it is none of its questions."""
-        if memory not in PROGRAM_AXES or limits.max_weights_bytes is not None:
+        if memory not in PROGRAM_AXES or limits.max_weights_bytes is not None or self.offered.resident:
             raise TooWide("weights are bounded")
         program = self._program(sp.MemoryAxis(memory))
         built = self._within(options)
@@ -193,6 +204,7 @@ class WarmModel:
 
     def _narrowed(self, limits: Limits) -> Options:
         """The options that the limits leave, of the nodes they change. Raises UserError, or MissingCost."""
+        self._suit(limits)
         if not self.whole:
             lacking = self.costs.missing(limits.narrow(self.offered).cost_keys())
             if lacking:
