@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from app.chain_sites import find_sites
@@ -19,6 +19,7 @@ from app.graph.ir import VIEW, Graph, Node
 from app.links import ConversionStep, Link, links_of
 from app.options import NodeOption, offered, pitch_of, plain
 from app.slices import Slice, Slicing, buffer_of
+from app.splits import ANY, Hold, Piece, Splitting
 from kernels.spec import F32_BYTES, Layout, Primitive, Shape, weight_elems
 
 LAST_LEVEL_BYTES = 16 * 2**20
@@ -29,9 +30,10 @@ LAST_LEVEL_BYTES = 16 * 2**20
 class Candidates:
     """Everything selectable for a graph: operator nodes in execution order, their options, the links.
 
-    `slices` has, for each node, what its output may be a slice of, by the layout name options use for it. `sites` are
-    where chains may run; `chains` are those that are offered beside the options, none before `with_chains`. `resident`:
-    weights may be packed when the network starts, in every option and chain that has a packing which makes them larger.
+    `slices` has, for each node, what its output may be a slice of, by the layout name options use for it, `pieces` what
+    of its input it may be a piece of; `holds` are what holds the wholes of pieces. `sites` are where chains may run;
+    `chains` are those that are offered beside the options, none before `with_chains`. `resident`: weights may be packed
+    when the network starts, in every option and chain that has a packing which makes them larger.
     """
 
     graph: Graph
@@ -44,6 +46,8 @@ class Candidates:
     sites: tuple[Site, ...] = ()
     chains: tuple[Chain, ...] = ()
     resident: bool = False
+    pieces: Mapping[str, Mapping[str, Piece]] = field(default_factory=dict)
+    holds: tuple[Hold, ...] = ()
 
     @cached_property
     def _names(self) -> Mapping[str, frozenset[str]]:
@@ -109,6 +113,8 @@ class Candidates:
         read by options for that pitch, or becomes a dense copy. Inside a chain only its own nodes fit each other, and
         the first one reads its input as it is.
         """
+        if want == ANY:
+            return ()
         if have.startswith(TOKEN) or want.startswith(TOKEN):
             return () if have == want else None
         if want.startswith(WHOLE):
@@ -116,16 +122,19 @@ class Candidates:
             return () if alone and link.steps(plain(have), Layout(want.removeprefix(WHOLE))) == () else None
         if buffer_of(want):
             return () if buffer_of(have) == buffer_of(want) else None
-        place = self.slices[link.producer][have] if buffer_of(have) and link.producer is not None else None
+        place = self.slices.get(link.producer or "", {}).get(have)
         if place is not None and place.join == link.consumer:
             return None
-        pitch = place.pitch if place is not None else 0
+        lies = place or self.pieces.get(link.producer or "", {}).get(have)
+        pitch = lies.pitch if lies is not None else 0
         if wanted_pitch := pitch_of(want):
             return () if wanted_pitch == pitch and link.via is None else None
         return link.steps(plain(have), plain(want), pitch)
 
     def out_bytes(self, node: Node, layout: str) -> int:
         """Bytes of memory of its own that a node's output takes in a layout."""
+        if layout in self.pieces.get(node.name, {}):
+            return 0
         place = self.slices.get(node.name, {}).get(layout)
         return plain(layout).bytes(*self.graph.tensors[node.output].chw) if place is None else place.arena_bytes
 
@@ -169,9 +178,21 @@ def list_candidates(graph: Graph, families: Collection[str] | None = None, *, th
         )
     weights_from = "dram" if footprint_bytes(graph) > LAST_LEVEL_BYTES else "l3"
     links = tuple(links_of(graph, nodes))
-    slicing = Slicing(nodes, links, options)
+    splitting = Splitting(nodes, links)
+    slicing = Slicing(nodes, links, options, pitches=splitting.pitches)
     sites = find_sites(graph, threads, weights_from)
-    return Candidates(graph, nodes, slicing.options, refused, links, slicing.slices, weights_from, sites)
+    return Candidates(
+        graph=graph,
+        nodes=nodes,
+        options=splitting.options(slicing.options),
+        refused=refused,
+        links=links,
+        slices=slicing.slices,
+        weights_from=weights_from,
+        sites=sites,
+        pieces=splitting.pieces,
+        holds=splitting.holds,
+    )
 
 
 def footprint_bytes(graph: Graph) -> int:

@@ -36,8 +36,9 @@ class NodeOption:
 
     The first call takes the node's weights and bias, the last one its attributes; others do not clamp. Layouts are
     canonical for the dims they belong to, or names of slices (app.slices), or `pitched` for port 0. `in_place` is the
-    port whose memory the output takes over. Without calls the option joins slices that lie side by side already.
-    `resident`: the first call's weights are shipped plain and packed when the network starts.
+    port whose memory the output takes over. Without calls the option joins slices that lie side by side already, or
+    with `cuts` its output is a piece of the input (app.splits). `resident`: the first call's weights are shipped plain
+    and packed when the network starts.
     """
 
     calls: tuple[OptionCall, ...]
@@ -47,11 +48,12 @@ class NodeOption:
     site: Site | None = None
     chain: Chain | None = None
     resident: bool = False
+    cuts: bool = False
 
     @property
     def joins(self) -> bool:
         """Whether the output is what the inputs are side by side."""
-        return not self.calls and self.site is None
+        return not self.calls and self.site is None and not self.cuts
 
     @property
     def primitives(self) -> tuple[Primitive, ...]:
@@ -65,6 +67,8 @@ class NodeOption:
         """The routines called, joined by "+"."""
         if self.site is not None and self.chain is None:
             return f"in {self.site.name}"
+        if self.cuts:
+            return f"slice_where_it_lies_{plain(self.in_layouts[0])}"
         return "+".join(primitive.name for primitive in self.primitives) or f"concat_by_slices_{plain(self.out_layout)}"
 
     @property
@@ -79,7 +83,9 @@ class NodeOption:
     @property
     def family(self) -> str:
         """Family of the routine that does the node's work."""
-        return self.primitives[0].family if self.primitives else "strips" if self.site is not None else "slices"
+        if self.primitives:
+            return self.primitives[0].family
+        return "strips" if self.site is not None else "pieces" if self.cuts else "slices"
 
     @property
     def variant(self) -> str:

@@ -15,8 +15,9 @@ from app.chain_sites import sites_in_order
 from app.graph.ir import VIEW
 from app.graph.order import ordered
 from app.links import links_of
-from app.options import pitch_of
+from app.options import NodeOption, pitch_of
 from app.slices import Slicing, buffer_of
+from app.splits import Splitting
 from solver.order import Order, Pair, Precedence
 
 GIVEN, PROFILES, JOINT = "given", "profiles", "joint"
@@ -31,14 +32,12 @@ def in_order(candidates: Candidates, names: Sequence[str]) -> Candidates:
         return candidates
     nodes = tuple(node for node in graph.nodes if node.op != VIEW)
     links = tuple(links_of(graph, nodes))
-    raw = {
-        name: tuple(o for o in options if not (o.joins or buffer_of(o.out_layout) or any(map(pitch_of, o.in_layouts))))
-        for name, options in candidates.options.items()
-    }
+    raw = {name: tuple(filter(_alone, options)) for name, options in candidates.options.items()}
     joined = {name for name, options in candidates.options.items() if any(option.joins for option in options)}
-    slicing = Slicing(nodes, links, raw, joined)
+    splitting = Splitting(nodes, links, {hold.producer for hold in candidates.holds})
+    slicing = Slicing(nodes, links, raw, joined, splitting.pitches)
     options = {}
-    for name, offered in slicing.options.items():
+    for name, offered in splitting.options(slicing.options).items():
         known = {(option.in_layouts, option.out_layout) for option in candidates.options[name] if not option.joins}
         options[name] = tuple(o for o in offered if o.joins or (o.in_layouts, o.out_layout) in known)
     return dataclasses.replace(
@@ -48,8 +47,16 @@ def in_order(candidates: Candidates, names: Sequence[str]) -> Candidates:
         options=options,
         links=links,
         slices=slicing.slices,
+        pieces=splitting.pieces,
+        holds=splitting.holds,
         sites=sites_in_order(candidates.sites, graph),
     )
+
+
+def _alone(option: NodeOption) -> bool:
+    """Whether the option has to do with no concat and no slice operator but by a call of its own."""
+    lies = option.joins or option.cuts or buffer_of(option.out_layout)
+    return not lies and not any(map(pitch_of, option.in_layouts))
 
 
 class Orders:
@@ -74,6 +81,7 @@ class Orders:
         self.precedence = Precedence(tuple(map(frozenset, self._reads)))
         self._joined: list[tuple[int, list[int]]] = []
         self._nested: list[Pair] = []
+        self._held: list[tuple[list[int], list[int]]] = []
         self._chained: list[tuple[int, int, list[int], list[int]]] = []
         groups = list(self._find())
         self.watched = frozenset(pair for pairs in groups for pair in pairs if self.precedence.free(*pair))
@@ -87,10 +95,11 @@ class Orders:
         """The names of nodes in an order."""
         return tuple(self.names[v] for v in order)
 
-    def offers(self, order: Order) -> tuple[bool, ...]:
+    def offers(self, order: Order) -> tuple[int, ...]:
         """What an order offers: the same in orders with the same options, up to who brings a concat's buffer along."""
         at = {v: i for i, v in enumerate(order)}
-        found = [all(at[r] < at[concat] for r in readers) for concat, readers in self._joined]
+        found: list[int] = [all(at[r] < at[concat] for r in readers) for concat, readers in self._joined]
+        found += [max(group, key=at.__getitem__) for groups in self._held for group in groups]
         found += [at[a] < at[b] for a, b in self._nested]
         for first, last, others, before in self._chained:
             found += [all(at[u] < at[first] for u in before), any(at[r] > at[last] for r in others)]
@@ -111,6 +120,11 @@ class Orders:
                 pairs = list(combinations(sorted(inside[concat]), 2))
                 self._nested += [pair for pair in pairs if self.precedence.free(*pair)]
                 yield pairs
+        for hold in self.candidates.holds:
+            # A whole passes to its pieces when its last reader has run, and ends with the last reader of a piece.
+            whole, pieces = ([self._place[name] for name in names] for names in (hold.readers, hold.piece_readers))
+            self._held.append((whole, [*whole, *pieces]))
+            yield list(combinations(sorted({*whole, *pieces}), 2))
         graph = self.candidates.graph
         for ends in dict.fromkeys((site.nodes[0], site.nodes[-1]) for site in self.candidates.sites):
             # A chain needs its residual before it starts and its input not read by others before it ends.

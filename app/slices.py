@@ -93,7 +93,7 @@ class Slicing:
     A concat qualifies when each input is written by a node, read last by this concat and by none of its other ports,
     and no graph output. Buffers are offered for every such concat; those inside an input go along only in the buffer
     of the outermost concat of a nest, so a nest of n concats has n buffers of one level and one of all. `among` are the
-    concats to look at (None: all).
+    concats to look at (None: all). `pitches` are those that a node's output has besides, by the node's name.
     """
 
     def __init__(
@@ -102,8 +102,10 @@ class Slicing:
         links: Sequence[Link],
         options: Mapping[str, tuple[NodeOption, ...]],
         among: Collection[str] | None = None,
+        pitches: Mapping[str, Collection[int]] | None = None,
     ) -> None:
         self._among = among
+        self._pitches = pitches or {}
         self._nodes = {node.name: node for node in nodes}
         self._place = {node.name: i for i, node in enumerate(nodes)}
         self._options = options
@@ -152,7 +154,8 @@ class Slicing:
         if first is None or first.port != 0 or first.producer is None or first.via is not None:
             return []
         places = self.slices.get(first.producer, {}).values()
-        return sorted({place.pitch for place in places if place.pitch and place.join != node})
+        found = {place.pitch for place in places if place.pitch and place.join != node}
+        return sorted(found.union(self._pitches.get(first.producer, ())))
 
     def _qualifies(self, node: Node) -> bool:
         if node.op != "concat" or (self._among is not None and node.name not in self._among):

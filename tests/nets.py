@@ -154,6 +154,52 @@ def dense_blocks(c: int = 3, size: int = 8, m: int = 16, growth: int = 16, depth
     return net.bytes()
 
 
+def shuffle(c: int = 12, size: int = 8, units: int = 2) -> bytes:
+    """Two basic units of ShuffleNetV2 and a classifier."""
+    net = Net((1, 3, size, size))
+    y = net.add("Relu", net.conv("x", 3, c))
+    for _ in range(units):
+        y = _shuffle_unit(net, y, c, size)
+    y = net.add("Flatten", net.add("GlobalAveragePool", net.add("Relu", net.conv(y, c, 2 * c, 1))))
+    net.add("Gemm", y, net.weights(5, 2 * c), net.weights(5), transB=1)
+    return net.bytes()
+
+
+def shufflenet_v2(size: int = 224, widths: tuple[int, ...] = (24, 116, 232, 464, 1024)) -> bytes:
+    """ShuffleNetV2 1.0 (Ma et al. 2018, table 5) with random weights."""
+    net = Net((1, 3, size, size))
+    pool = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4}
+    y = net.add("MaxPool", net.add("Relu", net.conv("x", 3, widths[0], strides=[2, 2])), **pool)
+    size, c = size // 4, widths[0]
+    for m, units in zip(widths[1:], (4, 8, 4), strict=False):
+        half = m // 2
+        left = net.add("Relu", net.conv(net.conv(y, c, c, group=c, strides=[2, 2]), c, half, 1))
+        inner = net.conv(net.add("Relu", net.conv(y, c, half, 1)), half, half, group=half, strides=[2, 2])
+        right = net.add("Relu", net.conv(inner, half, half, 1))
+        size, c = size // 2, m
+        y = _shuffled(net, net.add("Concat", left, right, axis=1), c, size)
+        for _ in range(units - 1):
+            y = _shuffle_unit(net, y, c, size)
+    y = net.add("GlobalAveragePool", net.add("Relu", net.conv(y, c, widths[-1], 1)))
+    net.add("Gemm", net.add("Flatten", y), net.weights(10, widths[-1]), net.weights(10), transB=1)
+    return net.bytes()
+
+
+def _shuffle_unit(net: Net, x: str, c: int, size: int) -> str:
+    """Half of the channels pass by, half go through 1x1, depthwise, 1x1; joined and shuffled."""
+    half = c // 2
+    passing = net.add("Split", x, net.ints(half, half), outputs=2, axis=1)
+    inner = net.add("Relu", net.conv(f"{passing}_1", half, half, 1))
+    inner = net.add("Relu", net.conv(net.conv(inner, half, half, group=half), half, half, 1))
+    return _shuffled(net, net.add("Concat", passing, inner, axis=1), c, size)
+
+
+def _shuffled(net: Net, x: str, c: int, size: int) -> str:
+    """Channels of both halves by turns."""
+    y = net.add("Transpose", net.add("Reshape", x, net.ints(1, 2, c // 2, size, size)), perm=[0, 2, 1, 3, 4])
+    return net.add("Reshape", y, net.ints(1, c, size, size))
+
+
 def nhwc(size: int = 8) -> bytes:
     """Channels last outside: Transpose, two convs, Transpose back, row-wise flatten, dense."""
     net = Net((1, size, size, 3))

@@ -85,11 +85,11 @@ def _apart(candidates: Candidates) -> Candidates:
     """The candidates whose output is a tensor of its own."""
 
     def alone(option: NodeOption) -> bool:
-        shared = option.joins or option.in_place is not None
+        shared = option.joins or option.cuts or option.in_place is not None
         return not shared and not any(map(buffer_of, (*option.in_layouts, option.out_layout)))
 
     kept = {name: tuple(filter(alone, options)) for name, options in candidates.options.items()}
-    return dataclasses.replace(candidates, options=kept, slices={}, sites=(), chains=())
+    return dataclasses.replace(candidates, options=kept, slices={}, sites=(), chains=(), pieces={}, holds=())
 
 
 def _fastest(built: Built, limits: Limits) -> sp.Selection:

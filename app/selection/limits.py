@@ -232,7 +232,8 @@ def _joinable(
         if option.joins and not all(buffer_of(option.in_layouts[0]) in written[producer] for producer in feeds[node]):
             return False
         buffer = buffer_of(option.out_layout)
-        return not buffer or buffer in joined[candidates.slices[node][option.out_layout].join]
+        place = candidates.slices.get(node, {}).get(option.out_layout) if buffer else None
+        return place is None or buffer in joined[place.join]  # a whole or a piece of one is nobody's slice
 
     left = dict(options)
     slicing = [node for node, some in left.items() if any(o.joins or buffer_of(o.out_layout) for o in some)]

@@ -15,6 +15,7 @@ from app.graph.ir import Node
 from app.links import Link
 from app.options import NodeOption, pitch_of, plain
 from app.rooms import room_bytes_of
+from app.selection.holds import Conversions, hidden_choice, holding, into_hold, out_of_hold, releasing
 from app.slices import buffer_of
 from kernels.spec import Layout, canonical
 from solver import problem as sp
@@ -24,8 +25,9 @@ from solver import problem as sp
 class Built:
     """The problem with the meaning of its indices.
 
-    `operators[i]` is the graph node behind problem node i, or None for a graph input or output; `labels[i]` names it.
-    `options[i]` parallels the problem node's options (empty for inputs and outputs). `links[e]` is behind edge e.
+    `operators[i]` is the graph node behind problem node i, or None for a graph input or output or a step of a hold;
+    `labels[i]` names it. `options[i]` parallels the problem node's options (empty where there is no operator).
+    `links[e]` is behind edge e.
     """
 
     problem: sp.Problem
@@ -93,6 +95,21 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
                     sp.Node(f"output {link.port}", (free,), {Layout.CHW: 0}),
                 )
 
+    held: dict[int, Conversions] = {}  # what the steps of holds may read
+
+    def hold_behind(node: Node) -> None:
+        """The steps that take a whole over behind a node, and that release it."""
+        for hold in candidates.holds:
+            if hold.after == node.name:
+                made = nodes[index["tensor", hold.tensor]]
+                held[len(nodes)] = into_hold(hold, made.out_bytes)
+                links.append((len(nodes), hold.link(hold.tensor)))
+                add(("tensor", hold.name), hold.name, holding(hold, made.out_bytes))
+            if hold.until == node.name:
+                held[len(nodes)] = out_of_hold(hold)
+                links.append((len(nodes), hold.link(hold.name)))
+                add(("release", hold.name), f"release {hold.producer}", releasing(hold))
+
     for name in graph.inputs:
         free = sp.Option("read", 0, (), Layout.CHW)
         add(("tensor", name), f"input {name}", sp.Node(f"input {name}", (free,), {Layout.CHW: 0}))
@@ -126,6 +143,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
             node,
             usable,
         )
+        hold_behind(node)
         add_outputs_of(node.output)
 
     links.sort(key=lambda pair: (pair[0], pair[1].port))
@@ -134,7 +152,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
             src=index["tensor", link.tensor],
             dst=consumer,
             port=link.port if link.consumer is not None else 0,
-            conversions=_conversions(candidates, link, strips, time_ns),
+            conversions=held.get(consumer) or _conversions(candidates, link, strips, time_ns),
         )
         for consumer, link in links
     )
@@ -244,7 +262,7 @@ def selection_of(built: Built, chosen: Mapping[str, str]) -> sp.Selection:
     picks: list[int] = []
     for node, options in zip(built.operators, built.options, strict=True):
         if node is None:
-            picks.append(0)
+            picks.append(hidden_choice(built.problem, picks))
             continue
         keys = [option.key for option in options]
         if chosen[node.name] not in keys:

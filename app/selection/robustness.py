@@ -14,6 +14,7 @@ from app.costs import CostKey
 from app.errors import UserError
 from app.points import Point
 from app.selection.frontier import WEIGHTS
+from app.selection.holds import hidden_choice
 from app.selection.limits import Limits
 from app.selection.problem import Built, build_problem
 from app.selection.what_if import WarmModel
@@ -154,10 +155,10 @@ def _quantiles_of_draws(samples_ns: Sequence[Sequence[int]], draws: int, seed: i
 def chosen_by(built: Built, point: Point) -> sp.Selection:
     """The selection of a stored point; raises UserError `point-stale` when an option of it is no longer there."""
     layers = {layer.node: layer for layer in point.layers}
-    picks = []
+    picks: list[int] = []
     for node, options in zip(built.operators, built.options, strict=True):
         if node is None:
-            picks.append(0)
+            picks.append(hidden_choice(built.problem, picks))
             continue
         layer = layers.get(node.name)
         same = [i for i, option in enumerate(options) if layer is not None and option.key == layer.option]

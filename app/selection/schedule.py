@@ -217,6 +217,10 @@ class _Writer:
 
     def output(self, v: int, node: Node, option: NodeOption, operands: list[Operand]) -> Operand:
         """Where a node's output lies."""
+        if option.cuts:
+            piece, whole = self.built.candidates.pieces[node.name][option.out_layout], operands[0]
+            offset_bytes = whole.offset_bytes + piece.offset_bytes
+            return dataclasses.replace(whole, offset_bytes=offset_bytes, size_bytes=piece.size_bytes)
         place = self.built.candidates.slices.get(node.name, {}).get(option.out_layout)
         if place is not None:
             whole = self.whole(place, node.name)
@@ -241,13 +245,19 @@ class _Writer:
         return self.wholes[place.buffer]
 
     def pass_through(self, v: int, operands: list[Operand]) -> None:
-        """A graph input stands for the caller's buffer; a graph output is copied if nothing wrote it directly."""
+        """A graph input stands for the caller's buffer; a graph output is copied if nothing wrote it directly.
+
+        A step of a hold leaves what it reads where it is.
+        """
         if not operands:
             index = next(i for i, name in enumerate(self.graph.inputs) if f"input {name}" == self.built.labels[v])
             c, h, w = self.graph.tensors[self.graph.inputs[index]].chw
             self.storage[v] = Operand(Region.INPUT, index, 0, Layout.CHW.bytes(c, h, w))
             return
         link = next(link for e, link in zip(self.built.problem.edges, self.built.links, strict=True) if e.dst == v)
+        if link.consumer is not None:  # a hold
+            self.storage[v] = operands[0]
+            return
         target = Operand(Region.OUTPUT, link.port, 0, operands[0].size_bytes)
         if operands[0] != target:
             self.copies.append((operands[0], target))

@@ -24,7 +24,7 @@ def without_reuse(shape, families, threads=1, *, original=offers.offered):
     return tuple(option for option in options if option.in_place is None), refused
 
 
-def without_slices(nodes, _links, options):
+def without_slices(nodes, _links, options, **_others):
     """No concat whose inputs are written in place."""
     return SimpleNamespace(options=options, slices={node.name: {} for node in nodes})
 
