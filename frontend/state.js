@@ -60,6 +60,8 @@ export class Store {
     this.win = win;
     /** @type {State} */
     this.state = parse(win.location.href);
+    /** Whether the address is behind the state. */
+    this.behind = false;
     /** @type {Set<(state: State, before: State) => void>} */
     this.listeners = new Set();
     win.addEventListener("popstate", () => this.#become(parse(win.location.href)));
@@ -67,14 +69,18 @@ export class Store {
 
   /**
    * @param {Partial<State>} changes
-   * @param {{replace?: boolean}} [how] replace: no new entry in the history (dragging, defaults)
+   * @param {{replace?: boolean, passing?: boolean}} [how] replace: no new entry in the history (defaults); passing: the
+   *   address stays behind until the next change that is not passing (dragging: browsers refuse hundreds of addresses)
    */
-  set(changes, { replace = false } = {}) {
+  set(changes, { replace = false, passing = false } = {}) {
     const next = { ...this.state, ...changes };
     const address = serialise(next);
-    if (address === serialise(this.state) && next.view === this.state.view) return;
-    this.win.history[replace ? "replaceState" : "pushState"](null, "", address);
-    this.#become(next);
+    const same = address === serialise(this.state);
+    if (same && (passing || !this.behind)) return;
+    if (!passing) this.win.history[replace ? "replaceState" : "pushState"](null, "", address);
+    const ended = this.behind && !passing;
+    this.behind = passing;
+    if (!same || ended) this.#become(next);
   }
 
   /** @param {(state: State, before: State) => void} listener @returns {() => void} stops it */

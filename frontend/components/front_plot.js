@@ -15,6 +15,8 @@ const REACH_PX = 22;
 /** Latencies that differ by less than this look alike: a plot that fills the screen with 0.3 % misleads. */
 const LEAST_SPAN = 0.02;
 const ms = (ns) => ns / 1e6;
+/** Lets the browser show what is done so far. */
+const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 /** @param {number} low @param {number} high @param {boolean} log @param {[number, number]} pad shares of the span @returns {[number, number]} */
 function padded(low, high, log, pad) {
@@ -189,7 +191,7 @@ export function createFrontPlot({ onSelect, onBudget }) {
     const traces = [stepLine(view, ranges, colours), ...baselineTraces(view, placed, colours), ...pointTraces(view, colours)];
     const layout = layoutOf(view, ranges, colours, width, height);
     const saved = () => [...overBudget(view, ranges, THEMES[view.theme]), ...selectionTraces(view, ranges, THEMES[view.theme])];
-    drawing = drawing.then(() => draw(canvas, traces, layout, view.theme, saved)).then(listen, (error) => canvas.replaceChildren(h("p", { class: "empty" }, error.message)));
+    drawing = drawing.then(turn).then(() => draw(canvas, traces, layout, view.theme, saved)).then(listen, (error) => canvas.replaceChildren(h("p", { class: "empty" }, error.message)));
     place = { left: MARGIN.l, top: MARGIN.t, ...inner };
     point();
   }

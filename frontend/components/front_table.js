@@ -23,6 +23,8 @@ export function createFrontTable({ onSelect }) {
   let drawn = "";
   /** @type {Map<string, HTMLElement>} */
   let rows = new Map();
+  /** What each row looks like now. @type {Map<string, string>} */
+  const states = new Map();
 
   // Shift+click marks B; the browser would mark text.
   body.addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault());
@@ -69,6 +71,7 @@ export function createFrontTable({ onSelect }) {
         cell("", null, familyStrip(point.families)));
       return [point.id, row];
     }));
+    states.clear();
     replace(body, [...rows.values()]);
   }
 
@@ -76,6 +79,9 @@ export function createFrontTable({ onSelect }) {
     const { a, b, budget, axis, points } = view;
     const stop = a && rows.has(a.id) ? a.id : points[0].id;
     for (const point of points) {
+      const state = `${a?.id === point.id}${b?.id === point.id}${point.id === stop}${budget !== null && bytesOn(point, axis) > budget}`;
+      if (states.get(point.id) === state) continue;
+      states.set(point.id, state);
       const row = rows.get(point.id);
       const letter = `${a?.id === point.id ? "A" : ""}${b?.id === point.id ? "B" : ""}`;
       row.setAttribute("aria-selected", String(letter !== ""));
@@ -96,10 +102,14 @@ export function createFrontTable({ onSelect }) {
   return {
     element,
     update(next) {
+      const before = view;
       view = next;
-      const key = JSON.stringify([view.frontier, view.axis, view.units, view.points.map((p) => p.id)]);
-      if (key !== drawn) build();
-      drawn = key;
+      // The same front arrives anew after every job; its text is compared only then.
+      if (view.frontier !== before?.frontier || view.units !== before.units) {
+        const key = JSON.stringify([view.frontier, view.axis, view.units]);
+        if (key !== drawn) build();
+        drawn = key;
+      }
       select();
     },
   };

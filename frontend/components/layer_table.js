@@ -41,6 +41,8 @@ const COLUMNS = [
   { name: "weights_bytes", label: "weights", num: true, value: (r) => r.weights_bytes },
   { name: "conversion_ns", label: "convert", num: true, value: (r) => r.conversion_ns },
 ];
+/** Rows there are at first, and rows that come when one scrolls to the end of them. */
+const MORE_ROWS = 80;
 const KEPT = { name: "kept", label: "kept", num: true, value: (r) => r.kept ?? 1 };
 const CSV = ["index", "node", "op", "shape", "primitive", "family", "variant", "in_layout", "out_layout", "time_ns", "p10_ns", "p90_ns", "workspace_bytes", "weights_bytes", "conversions", "conversion_ns", "strips"];
 
@@ -60,6 +62,15 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
   const element = h("div", { class: "panel-body" }, tools, h("div", { class: "table-scroll tall", tabindex: "0", role: "region", "aria-label": "Layers" }, table));
   let view = null;
   let order = { by: "index", down: false };
+  let most = MORE_ROWS;
+  /** Whether there are more rows than shown. */
+  let some = false;
+  const scroll = element.lastElementChild;
+  scroll.addEventListener("scroll", () => {
+    if (!some || scroll.scrollTop + 2 * scroll.clientHeight < scroll.scrollHeight) return;
+    most += MORE_ROWS;
+    render();
+  }, { passive: true });
 
   find.addEventListener("input", render);
   body.addEventListener("click", (event) => event.target.closest("button") || toggle(event.target.closest("tr")));
@@ -71,13 +82,40 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
 
   const toggle = (row) => row && onLayer(row.dataset.node === view.layer ? null : row.dataset.node);
 
+  /** Rows that are there, by layer: a row is built again only when what it says has changed. */
+  const lines = new Map();
+  const SAID = ["index", "op", "shape", "primitive", "family", "variant", "in_layout", "out_layout", "in_place", "time_ns", "p10_ns", "p90_ns", "workspace_bytes", "weights_bytes", "conversions", "conversion_ns", "strips", "first", "last", "kept"];
+
   function line(row, total, widest) {
-    const share = row.cost_ns / total;
+    const key = JSON.stringify([SAID.map((name) => row[name]), view.units, view.short(row.node), view.noiseWanted, view.noise?.draws]);
+    let known = lines.get(row.node);
+    if (known?.key !== key) {
+      const element = built(row);
+      known = { key, element, share: element.querySelector(".share-text"), bar: element.querySelector(".share .bar i") };
+      lines.set(row.node, known);
+    }
+    if (known.share) {
+      const text = fmt.percent(row.cost_ns / total);
+      if (known.share.textContent !== text) known.share.textContent = text;
+      known.bar.style.width = `${(100 * row.cost_ns) / widest}%`;
+    }
+    linkTo(known.element, row.node === view.layer);
+    return known.element;
+  }
+
+  function linkTo(row, linked) {
+    if (row.classList.contains("linked") === linked) return;
+    row.classList.toggle("linked", linked);
+    if (linked) row.setAttribute("aria-current", "true");
+    else row.removeAttribute("aria-current");
+  }
+
+  function built(row) {
     const spread = row.time_ns ? (row.p90_ns - row.p10_ns) / row.time_ns : 0;
     const nothing = h("span", { class: "faint" }, "–");
     const strips = stripsOf(row);
     const together = strips && `the layers ${view.short(strips.chain)} run together, ${fmt.count(strips.rows, "row")} of the last one at a time; the tensors between them never exist as a whole`;
-    return h("tr", { tabindex: "0", dataset: { node: row.node }, class: [row.node === view.layer && "linked", strips && "chained", row.first && "first", row.last && "last"].filter(Boolean).join(" "), "aria-current": row.node === view.layer ? "true" : null },
+    return h("tr", { tabindex: "0", dataset: { node: row.node }, class: [strips && "chained", row.first && "first", row.last && "last"].filter(Boolean).join(" ") },
       h("td", { class: "num faint" }, row.index),
       h("td", { title: `${row.node}\n${row.shape}` }, h("div", { class: "node" }, breakable(view.short(row.node))), h("div", { class: strips ? "sub chain" : "sub", title: together }, row.op, strips && ` · strips of ${strips.rows}`)),
       h("td", { title: row.primitive },
@@ -85,7 +123,7 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
         h("div", { class: "sub" }, manner({ ...row, strips: "" }, true).join(" · "))),
       h("td", { class: "num", title: `${fmt.exactTime(row.time_ns)} + conversions ${fmt.exactTime(row.conversion_ns)}\np10 ${fmt.exactTime(row.p10_ns)}, p90 ${fmt.exactTime(row.p90_ns)} (spread ${fmt.percent(spread)})` },
         row.cost_ns ? h("div", {}, fmt.time(row.cost_ns, 3)) : h("span", { class: "faint", title: "nothing runs here: its inputs were written where they are needed" }, "–"),
-        row.cost_ns > 0 && h("div", { class: "share" }, h("span", { class: "bar" }, h("i", { style: { width: `${(100 * row.cost_ns) / widest}%`, background: familyColour(row.family) } })), fmt.percent(share))),
+        row.cost_ns > 0 && h("div", { class: "share" }, h("span", { class: "bar" }, h("i", { style: { background: familyColour(row.family) } })), h("span", { class: "share-text" }))),
       h("td", { class: "num", title: fmt.exactBytes(row.workspace_bytes) }, row.workspace_bytes ? fmt.columnBytes(row.workspace_bytes, view.units) : nothing),
       h("td", { class: "num", title: fmt.exactBytes(row.weights_bytes) }, row.weights_bytes ? fmt.columnBytes(row.weights_bytes, view.units) : nothing.cloneNode(true)),
       h("td", { class: "num", title: row.conversions.join("\n") || "no layout change" }, row.conversions.length ? [h("div", {}, fmt.time(row.conversion_ns, 3)), h("div", { class: "sub" }, fmt.count(row.conversions.length, "change"))] : nothing.cloneNode(true)),
@@ -113,7 +151,21 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
     header.append(h("th", { scope: "col" }, h("span", { class: "visually-hidden" }, "Pin or forbid")));
     replace(head, header);
     if (focused) head.querySelector(`[data-column="${focused}"]`)?.focus();
-    replace(body, sorted(shown, columns, order).map((row) => line(row, total, widest)));
+    const ranked = sorted(shown, columns, order);
+    const linked = ranked.findIndex((row) => row.node === view.layer);
+    if (linked >= most) most = linked + MORE_ROWS / 2;
+    let now = body.firstElementChild;
+    for (const row of ranked.slice(0, most)) {
+      const wanted = line(row, total, widest);
+      if (wanted === now) now = now.nextElementSibling;
+      else body.insertBefore(wanted, now);
+    }
+    while (now) {
+      const next = now.nextElementSibling;
+      now.remove();
+      now = next;
+    }
+    some = most < ranked.length;
   }
 
   return {
@@ -124,12 +176,12 @@ export function createLayerTable({ onLayer, onChoices, onNoise }) {
       view = next;
       const same = ["full", "units", "noise", "noiseWanted", "short"].every((name) => before?.[name] === next[name]);
       if (same && before.layer !== next.layer) {
-        for (const row of body.children) {
-          row.classList.toggle("linked", row.dataset.node === next.layer);
-          if (row.dataset.node === next.layer) row.setAttribute("aria-current", "true");
-          else row.removeAttribute("aria-current");
-        }
-      } else if (!same) render();
+        for (const row of body.children) linkTo(row, row.dataset.node === next.layer);
+        if (some && next.layer && !body.querySelector(".linked")) render();
+      } else if (!same) {
+        if (before?.full !== next.full && scroll.scrollTop === 0) most = MORE_ROWS;
+        render();
+      }
     },
   };
 }

@@ -106,7 +106,8 @@ export function createMemoryPicture({ onLayer }) {
       s("rect", { class: "cursor" }), rects,
       bands.map(({ chain, rows, first, last }) => s("rect", { class: "chain-band", x: x(first) + 0.6, y: H - PAD.b + 3, width: Math.max(0.8, x(last) - x(first) - 1.2), height: 5 }, s("title", {}, `${view.short(chain)}: together in strips of ${rows} rows`))),
       s("line", { class: "peak-line", x1: PAD.l, x2: W - PAD.r, y1: y(point.peak_bytes), y2: y(point.peak_bytes) }),
-      view.budget !== null && view.axis === "arena" && view.budget <= point.arena_bytes * 1.06 && s("line", { class: "budget-mark", x1: PAD.l, x2: W - PAD.r, y1: y(view.budget), y2: y(view.budget) }));
+      s("line", { class: "budget-mark", x1: PAD.l, x2: W - PAD.r }));
+    showBudget();
     const at = (px, py) => ({ left: `${(100 * px) / W}%`, top: `${(100 * py) / H}%` });
     const packed = point.arena_bytes === point.peak_bytes ? "packed without a gap" : `${fmt.bytes(point.arena_bytes - point.peak_bytes, view.units)} above the peak`;
     replace(labels,
@@ -117,6 +118,13 @@ export function createMemoryPicture({ onLayer }) {
     step = view.layer ? Math.max(0, point.steps.indexOf(view.layer)) : peakStep;
     slider.value = String(step);
     link();
+  }
+
+  function showBudget() {
+    const shown = view.budget !== null && view.axis === "arena" && view.budget <= view.full.arena_bytes * 1.06;
+    const mark = svg.querySelector(".budget-mark");
+    mark.style.display = shown ? "" : "none";
+    for (const name of ["y1", "y2"]) mark.setAttribute(name, String(shown ? y(view.budget) : 0));
   }
 
   function link() {
@@ -150,12 +158,14 @@ export function createMemoryPicture({ onLayer }) {
     update(next) {
       const before = view;
       view = next;
-      if (before?.full !== next.full || before.units !== next.units || before.budget !== next.budget || before.short !== next.short) render();
-      else if (before.layer !== next.layer) {
+      if (before?.full !== next.full || before.units !== next.units || before.short !== next.short) return render();
+      if (before.budget !== next.budget) showBudget();
+      if (before.layer !== next.layer) {
         if (next.layer && next.full.steps.includes(next.layer)) step = next.full.steps.indexOf(next.layer);
         slider.value = String(step);
         link();
       }
+      return undefined;
     },
   };
 }

@@ -22,6 +22,8 @@ import { shortener, shortNames } from "../names.js";
 import { createQuestions } from "./questions.js";
 
 const plainName = (text) => text;
+/** A drag that rests this long is somewhere. */
+const REST_MS = 90;
 
 /** @param {any} app @returns {any} a view: element, update, onJob, key, close */
 export function createWorkbench(app) {
@@ -93,6 +95,7 @@ export function createWorkbench(app) {
   let linked = true;
   let loads = 0;
   let fills = 0;
+  let resting = 0;
   /** Keys of (model, device, memory) to trace as soon as their costs are there. */
   const traceNext = new Map();
   /** Jobs whose front is shown when it is there. */
@@ -173,8 +176,10 @@ export function createWorkbench(app) {
     view = assemble();
     if (body.firstElementChild !== bench) replace(body, bench);
     show(before);
-    fill();
-    questions.follow(view);
+    // What is dragged over is not asked for; where it stops, the last change asks.
+    clearTimeout(resting);
+    if (store.behind) resting = setTimeout(settled, REST_MS);
+    else settled();
     return undefined;
   }
 
@@ -190,6 +195,12 @@ export function createWorkbench(app) {
     scales[0].disabled = !canLog(view.points, view.axis);
     scales[0].title = scales[0].disabled ? "A point needs 0 bytes: it has no place on a logarithmic axis" : "log memory (l)";
     units.setAttribute("aria-pressed", String(view.units === "b"));
+  }
+
+  function settled() {
+    if (!view) return;
+    fill();
+    questions.follow(view);
   }
 
   /** Fetches what the drawer needs and is not there yet. */
@@ -241,7 +252,7 @@ export function createWorkbench(app) {
     if (!view) return;
     const found = bytes === null ? null : best(view.points, view.axis, bytes);
     const changes = found ? { budget: bytes, a: found.id } : { budget: bytes };
-    store.set(changes, { replace: !final });
+    store.set(changes, { passing: !final });
     if (final) app.announce(bytes === null ? "Budget removed" : `Budget ${fmt.integer(bytes)} bytes. ${verdict(view).text}`);
   }
 
@@ -367,6 +378,7 @@ export function createWorkbench(app) {
       return true;
     },
     close() {
+      clearTimeout(resting);
       loads += 1;
       fills += 1;
       plot.close();

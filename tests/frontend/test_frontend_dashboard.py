@@ -170,3 +170,52 @@ def test_chains_are_marked_under_the_memory_picture(visit: Visit) -> None:
     visit.page.wait_for_selector(".chain-band")
     assert visit.page.locator(".chain-band").count() == 1
     assert "in strips" in visit.page.inner_text(".legend")
+
+
+def test_a_deep_network_shows_its_first_layers_and_the_others_as_one_scrolls(visit: Visit) -> None:
+    def deep(route: Any) -> None:
+        point = route.fetch().json()
+        many = [dict(point["layers"][i % 30], node=f"layer{i}", strips="") for i in range(400)]
+        route.fulfill(json=point | {"layers": many, "conversions": []})
+
+    visit.page.route("**/points/pt_*", lambda route: route.fallback() if "/ex" in route.request.url else deep(route))
+    visit.open("/w?tab=layers")
+    rows = visit.page.locator(".layer-table tbody tr")
+    rows.first.wait_for()
+    few = rows.count()
+    assert 30 < few < 120
+    visit.page.locator(".layer-table").hover()
+    visit.page.mouse.wheel(0, 20_000)
+    visit.wait("few => document.querySelectorAll('.layer-table tbody tr').length > few", few)
+    visit.page.fill("#layer-search", "layer39")
+    assert rows.count() == 11
+    visit.page.fill("#layer-search", "")
+    visit.page.click("[data-column=index]")
+    assert rows.first.get_attribute("data-node") == "layer399"
+
+
+def test_a_row_is_built_again_only_when_it_says_something_else(visit: Visit, points: Points) -> None:
+    visit.open(f"/w?tab=layers&a={points[4]['id']}")
+    visit.page.wait_for_selector(".layer-table tbody tr")
+    visit.page.evaluate("document.querySelectorAll('.layer-table tbody tr').forEach(row => (row.kept = true))")
+    visit.page.keyboard.press("j")
+    visit.page.wait_for_selector(".drawer:not(.waiting)")
+    visit.page.wait_for_timeout(100)
+    kept = visit.page.evaluate("[...document.querySelectorAll('.layer-table tbody tr')].filter(r => r.kept).length")
+    assert 15 < kept < 30
+
+
+def test_the_address_follows_a_drag_when_it_ends(visit: Visit) -> None:
+    visit.open("/w?scale=linear")
+    before = visit.query()
+    box = visit.page.locator(".budget-handle").bounding_box()
+    x, y = box["x"] + box["width"] - 8, box["y"] + 8
+    visit.page.mouse.move(x, y)
+    visit.page.mouse.down()
+    visit.page.mouse.move(x - 120, y, steps=6)
+    visit.page.wait_for_selector("#budget-verdict.fits")
+    assert visit.query() == before
+    visit.page.mouse.up()
+    visit.wait("new URL(location.href).searchParams.has('budget')")
+    visit.page.go_back()
+    visit.wait("!new URL(location.href).searchParams.has('budget')")
