@@ -330,9 +330,13 @@ def confirm(
     steps: Sequence[Step],
     compare: Callable[[int | None, FrontPoint | None, int | None], None],
     should_cancel: Callable[[], bool] | None = None,
+    limit_s: float = 0.0,
 ) -> str:
-    """Search every step, evenly spread first, and `compare`; "" when all were, else how many in the time there is."""
-    deadline_s = time.perf_counter() + CONFIRM_S
+    """Search every step, evenly spread first, and `compare`; "" when all were, else how many in the time there is.
+
+    That is CONFIRM_S, or `limit_s` if that is more.
+    """
+    deadline_s = time.perf_counter() + max(CONFIRM_S, limit_s)
 
     def should_stop() -> bool:
         return time.perf_counter() > deadline_s or (should_cancel is not None and should_cancel())

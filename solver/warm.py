@@ -37,12 +37,13 @@ class WarmSolver(FlowSolver):
     """The flow of every option, dominated ones too, so that any of them can be closed and any time can change.
 
     Closing a choice sets its upper bound to 0. The needs of the remaining ones then may be underestimates, but every
-    step where two choices vary has a row, so the model stays exact. Not to be shared between threads.
+    step where two choices vary has a row, so the model stays exact. With `prune` dominated options are left out, for
+    callers that bound weights and nothing else. Not to be shared between threads.
     """
 
-    def __init__(self, problem: Problem, axis: MemoryAxis):
+    def __init__(self, problem: Problem, axis: MemoryAxis, *, prune: bool = False):
         validate(problem)
-        flow = flows.build(problem, axis, weights_matter=True, prune=False)
+        flow = flows.build(problem, axis, weights_matter=True, prune=prune)
         matrix = compile_model(build_model(flow))
         self._column_of = {choice: j for j, choice in enumerate(flow.options)}
         self._pair_of = {(pair.arc, pair.layout, pair.demand): y for y, pair in enumerate(flow.pairs)}

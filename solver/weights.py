@@ -62,22 +62,25 @@ def trace_weights(
         method = "labels"
         points = [_proven(problem, choice, arena_bytes) for choice in choices]
         if points and verify:
-            solver = WarmSolver(problem, MemoryAxis.ARENA)
+            solver = WarmSolver(problem, MemoryAxis.ARENA, prune=True)
             uncertified = _confirm(solver, arena_bytes, max_weights_bytes, points, should_cancel)
             method = "labels" if uncertified else "labels+highs-mip"
         elif not verify:
             uncertified = "not asked for"
     except TooWide as error:
-        solver = WarmSolver(problem, MemoryAxis.ARENA)
+        solver = WarmSolver(problem, MemoryAxis.ARENA, prune=True)
         points, because = _descend(
             solver, arena_bytes, max_weights_bytes, should_cancel, max_points, time_limit_s_per_point
         )
         method, uncertified = "highs-mip", str(error)
         if problem.has_residents and points and verify:
-            uncertified = _confirm_sums(problem, arena_bytes, max_weights_bytes, points, not because, should_cancel)
+            limit_s = time.perf_counter() - started  # as long as HiGHS took
+            uncertified = _confirm_sums(
+                problem, arena_bytes, max_weights_bytes, points, not because, should_cancel, limit_s
+            )
             method = "highs-mip" if uncertified else "highs-mip+labels"
     if not points and not because:
-        solver = solver or WarmSolver(problem, MemoryAxis.ARENA)
+        solver = solver or WarmSolver(problem, MemoryAxis.ARENA, prune=True)
         solver.limit(max_weights_bytes=max_weights_bytes)
         raise solver.infeasible(arena_bytes)
     if max_points is not None and len(points) > max_points:
@@ -179,6 +182,7 @@ def _confirm_sums(
     points: list[FrontPoint],
     complete: bool,
     should_cancel: Callable[[], bool] | None,
+    limit_s: float,
 ) -> str:
     """Search the steps of HiGHS' front by labels of three sums; "" when all agree, else why not all were searched."""
     bounds = [*(point.evaluation.weights_bytes - 1 for point in points[1:]), max_weights_bytes]
@@ -186,7 +190,7 @@ def _confirm_sums(
     if complete:
         steps.append(Step(arena_bytes, points[0].evaluation.weights_bytes - 1, None))
     try:
-        return confirm(problem, MemoryAxis.ARENA, steps, compare, should_cancel)
+        return confirm(problem, MemoryAxis.ARENA, steps, compare, should_cancel, limit_s)
     except TooWide as error:
         return str(error)
 
