@@ -211,7 +211,7 @@ def nhwc(size: int = 8) -> bytes:
 
 
 def drawn(seed: int, most_nodes: int = 9) -> bytes:
-    """A small network drawn at random: residuals, concats of two or three, strides, groups, pools, several outputs."""
+    """A small network drawn at random: residuals, concats, slices, strides, groups, pools, several outputs."""
     random = np.random.default_rng(seed)
     size = int(random.integers(5, 15))
     dims = {"x": (int(random.choice([1, 3, 8])), size, size + int(random.integers(0, 3)))}
@@ -238,7 +238,7 @@ def drawn(seed: int, most_nodes: int = 9) -> bytes:
         same = [name for name in dims if dims[name] == dims[x] and name != x]
         beside = [name for name in dims if dims[name][1:] == (h, w) and name not in (x, "x")]
         kind = random.choice(
-            ["conv", "conv", "wide", "depthwise", "strided", "pool", "add", "block", "concat", "unary"]
+            ["conv", "conv", "wide", "depthwise", "strided", "pool", "add", "block", "concat", "slice", "rows", "unary"]
         )
         if kind == "conv":
             conv(x, int(random.choice([3, 8, 12, 16])), int(random.choice([1, 3, 3, 5])))
@@ -268,6 +268,14 @@ def drawn(seed: int, most_nodes: int = 9) -> bytes:
             parts = list(dict.fromkeys(parts))
             if len(parts) > 1:
                 keep(net.add("Concat", *parts, axis=1), sum(dims[part][0] for part in parts), h, w, *parts)
+        elif kind == "slice" and c > 1:
+            first = int(random.integers(0, c - 1))
+            last = int(random.integers(first + 1, c + 1))
+            y = net.add("Slice", x, net.ints(first), net.ints(last), net.ints(1))
+            keep(y, last - first, h, w, x)
+        elif kind == "rows" and h > 4:
+            y = net.add("Slice", x, net.ints(1), net.ints(h - 1), net.ints(2))
+            keep(y, c, h - 2, w, x)
         elif kind == "unary":
             keep(net.add(str(random.choice(["Sigmoid", "Relu", "LeakyRelu"])), x), c, h, w, x)
     loose = [name for name in dims if name not in read and name != "x"]

@@ -89,7 +89,7 @@ def _apart(candidates: Candidates) -> Candidates:
         return not shared and not any(map(buffer_of, (*option.in_layouts, option.out_layout)))
 
     kept = {name: tuple(filter(alone, options)) for name, options in candidates.options.items()}
-    return dataclasses.replace(candidates, options=kept, slices={}, sites=(), chains=(), pieces={}, holds=())
+    return dataclasses.replace(candidates, options=kept, slices={}, sites=(), chains=(), pieces={})
 
 
 def _fastest(built: Built, limits: Limits) -> sp.Selection:

@@ -161,3 +161,20 @@ def test_a_chain_that_ends_in_a_sum_or_product_reads_its_second_operand_row_by_r
         outputs = play(graph, make_schedule(graph, point), inputs)
         for name, value in expected.items():
             np.testing.assert_allclose(outputs[name], value, rtol=1e-4, atol=1e-4 * np.abs(value).max())
+
+
+@pytest.mark.parametrize("seed", [15, 1002, 1004])
+def test_every_point_and_baseline_of_a_network_drawn_at_random_computes_it(seed):
+    """Residuals, concats, slices, several outputs; what a plan calls live at a call is what that call touches."""
+    model = nets.drawn(seed, 8)
+    graph = import_onnx(model, name="drawn")
+    inputs = nets.random_inputs(model, seed)
+    expected = run(graph, inputs)
+    front = trace(graph, random_costs(graph, seed), "arena")
+    for point in (*front.points, *(baseline.point for baseline in front.baselines)):
+        schedule = make_schedule(graph, point)
+        outputs = play(graph, schedule, inputs)
+        for name, value in expected.items():
+            np.testing.assert_allclose(outputs[name], value, rtol=1e-4, atol=1e-4 * np.abs(value).max())
+        assert sum(call.predicted_ns for call in schedule.calls) == point.latency_ns
+        assert max((b.offset_bytes + b.size_bytes for b in schedule.buffers), default=0) == point.arena_bytes
