@@ -24,6 +24,7 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "output": ("#0072B2", ""),
     "workspace": ("#E69F00", "/"),
     "copy": ("#CC79A7", "x"),
+    "resident": ("#009E73", "."),
 }
 _BASELINE_SYMBOLS = ("diamond", "square", "triangle-up", "cross")
 

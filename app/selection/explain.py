@@ -60,6 +60,8 @@ def _what(kind: str, node: str, port: int | None) -> str:
     if kind == "output":
         return node
     at = node if port is None else f"{node}:{port}"
+    if kind == "resident":
+        return f"resident weights of {at}"
     return f"copy for {at}" if kind == "copy" else f"workspace of {at}"
 
 
