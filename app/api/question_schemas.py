@@ -18,11 +18,12 @@ class Question(Strict):
 
 
 class LayerDifference(BaseModel):
-    """A layer whose choice or conversions differ; figures are after less before."""
+    """A layer whose choice or conversions differ, in what (`changes`); figures are after less before."""
 
     node: str
     before: str
     after: str
+    changes: list[Literal["primitive", "in_place", "strips", "conversions"]]
     latency_ns: int
     workspace_bytes: int
     weights_bytes: int

@@ -140,6 +140,9 @@ def price_of_pin(
     return next(price for price in pin_prices(model, more, memory, budget_bytes, point) if price.layer == layer)
 
 
+CHANGES = ("primitive", "in_place", "strips", "conversions")
+"""What the choices for a layer can differ in."""
+
 FIGURES = ("latency_ns", "arena_bytes", "peak_bytes", "workspace_bytes", "weights_bytes", "total_bytes")
 
 
@@ -169,6 +172,7 @@ def _changed(before: LayerChoice, after: LayerChoice) -> dict[str, Any]:
         "node": after.node,
         "before": before.primitive,
         "after": after.primitive,
+        "changes": [name for name in CHANGES if getattr(before, name) != getattr(after, name)],
         "latency_ns": cost_ns(after) - cost_ns(before),
         "workspace_bytes": after.workspace_bytes - before.workspace_bytes,
         "weights_bytes": after.weights_bytes - before.weights_bytes,

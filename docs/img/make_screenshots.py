@@ -1,7 +1,7 @@
-"""Renews the pictures of docs/workbench.md: `python docs/img/make_screenshots.py [URL]`.
+"""Renews the pictures of docs/workbench.md: `python docs/img/make_screenshots.py [URL [MODEL]]`.
 
 Without a URL the page is served with the invented data of the browser tests; with the URL of a running service, whose
-first front must be there, the pictures show real data.
+first front must be there, the pictures show real data: of MODEL (a name), else of the network the page opens with.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import sync_playwright
 
@@ -24,12 +25,13 @@ VIEWS = {"light": "tab=layers&marks=peers", "dark": "tab=memory"}
 def main() -> None:
     """Writes workbench-light.png and workbench-dark.png beside this file."""
     url = sys.argv[1].rstrip("/") if len(sys.argv) > 1 else FakeServer().url
+    model = f"&model={quote(sys.argv[2])}" if len(sys.argv) > 2 else ""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for scheme, query in VIEWS.items():
             page = browser.new_context(viewport=SIZE, color_scheme=scheme).new_page()
             page.set_default_timeout(600_000)
-            page.goto(f"{url}/w?{query}")
+            page.goto(f"{url}/w?{query}{model}")
             page.wait_for_selector(".plot-box.drawn")
             page.wait_for_selector(".layer-table tbody tr, .buffer")
             if scheme == "dark":

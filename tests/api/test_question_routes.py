@@ -92,6 +92,8 @@ def test_a_pin_is_obeyed_compared_and_priced(client, site):
     assert found["against"]["id"] == fastest.id
     assert found["differences"]["latency_ns"] == found["point"]["latency_ns"] - fastest.latency_ns >= 0
     assert {c["node"]: c["after"] for c in found["differences"]["layers"]}[layer.node] == other
+    assert all(c["changes"] for c in found["differences"]["layers"])
+    assert "primitive" in {c["node"]: c["changes"] for c in found["differences"]["layers"]}[layer.node]
     assert found["point"]["proven"]
     prices = client.post(f"/api/v1/frontiers/{record.id}/pin-prices", json={"limits": limits}).json()
     assert [(p["layer"], p["primitive"], p["instead"]) for p in prices] == [(layer.node, other, layer.primitive)]
