@@ -21,7 +21,7 @@ from app.benchmark.run import Network, Setup, bench, build_speedometer, check_pe
 from app.benchmark.task import Tensor
 from app.cli.costs import measure_model, write_new
 from app.cli.models import Dims, test_inputs
-from app.cli.options import Budget, DeviceName, Json, Memory, duration, listed, named_dims, opened, size
+from app.cli.options import Budget, DeviceName, Json, Memory, Place, duration, listed, named_dims, opened, size
 from app.cli.points import export_point, trace
 from app.cli.terminal import Shown, print_json, print_table
 from app.db.records import ModelRecord
@@ -192,7 +192,7 @@ def _bench_one(
 ) -> list[Row]:
     """Measure, trace, export, race; fills the network's entry of the document."""
     measure_model(site, record.id, device, shown)
-    frontier = trace(site, record.id, device, memory, shown)
+    frontier = trace(site, record.id, Place(device, memory), shown)
     front = frontiers.load(site, frontier)
     chosen = _chosen(front, point, budget_bytes)
     bundle = export_point(site, frontier, chosen, "net", shown, budget_bytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -61,6 +62,22 @@ def size(text: str | None) -> int | None:
     return parse_bytes(text) if text is not None else None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a front is: a device, with its threads, and a memory axis."""
+
+    device: str = "host"
+    memory: str = "arena"
+
+
+HERE = Place()
+
+
+def placed(*, device: DeviceName = HERE.device, threads: Threads = None, memory: Memory = HERE.memory) -> Place:
+    """The place that these options name."""
+    return Place(on_threads(device, threads), memory)
+
+
 def limited(
     *,
     forbid: Forbid = None,
@@ -89,21 +106,26 @@ def limited(
     )
 
 
-def with_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of `limited` in the place of its parameter `limits`, which becomes what they say."""
-    options = inspect.signature(limited, eval_str=True).parameters
+_GROUPS: dict[str, Callable[..., Any]] = {"place": placed, "limits": limited}
+"""Parameters of commands -> what makes one of several options."""
+
+
+def of_a_front(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with options in the place of its parameters `place` and `limits`, which become what those say."""
+    options = {name: inspect.signature(made, eval_str=True).parameters for name, made in _GROUPS.items()}
 
     @functools.wraps(command)
-    def narrowed(**given: Any) -> None:
-        limits = limited(**{name: given.pop(name) for name in options})
-        command(**given, limits=limits)
+    def spread(**given: Any) -> None:
+        for group, made in _GROUPS.items():
+            given[group] = made(**{name: given.pop(name) for name in options[group]})
+        command(**given)
 
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        parameters += options.values() if parameter.name == "limits" else [parameter]
+        parameters += options[parameter.name].values() if parameter.name in options else [parameter]
     named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    narrowed.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]  # what Typer reads
-    return narrowed
+    spread.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]  # what Typer reads
+    return spread
 
 
 def duration(text: str | None) -> int | None:

@@ -12,20 +12,19 @@ import typer
 from app.cli.costs import measure_model
 from app.cli.models import Dims, InputFile, VectorFolder, test_inputs
 from app.cli.options import (
+    HERE,
     Budget,
     DeviceName,
     Json,
     MaxLatency,
-    Memory,
     ModelName,
+    Place,
     Prefix,
-    Threads,
     duration,
     named_dims,
-    on_threads,
+    of_a_front,
     opened,
     size,
-    with_limits,
 )
 from app.cli.terminal import Shown, print_json, print_table
 from app.db.records import BundleRecord, FrontierRecord
@@ -45,34 +44,30 @@ def register(program: typer.Typer) -> None:
         program.command()(command)
 
 
-def trace(
-    site: Context, model: str, device: str, memory: str, shown: Shown, limits: Limits = NO_LIMITS
-) -> FrontierRecord:
+def trace(site: Context, model: str, place: Place, shown: Shown, limits: Limits = NO_LIMITS) -> FrontierRecord:
     """The newest front within these limits if it is up to date, else a fresh one."""
-    record, reference = models.find(site, model), site.device(device)
+    record, reference, memory = models.find(site, model), site.device(place.device), place.memory
     frontiers.check_limits(site, record, frontiers.check_axis(memory), limits)
     known = frontiers.newest(site, record, reference, memory, limits)
     if known is not None and not frontiers.is_stale(site, known):
         return known
-    params = {"model": record.id, "device": device, "memory": memory, "limits": limits.to_json()}
+    params = {"model": record.id, "device": place.device, "memory": memory, "limits": limits.to_json()}
     with jobs.foreground(site, "frontier", params, shown) as progress:
         return frontiers.trace(site, record, reference, memory, progress, limits=limits)
 
 
-@with_limits
+@of_a_front
 def frontier(
     context: typer.Context,
     model: ModelName,
-    device: DeviceName = "host",
-    threads: Threads = None,
-    memory: Memory = "arena",
+    place: Place = HERE,
     limits: Limits = NO_LIMITS,
     as_json: Json = False,
 ) -> None:
     """The exact front of a model from its measured costs; a stored one that is up to date is shown as it is."""
-    site, device = opened(context), on_threads(device, threads)
+    site = opened(context)
     with Shown() as shown:
-        record = trace(site, model, device, memory, shown, limits)
+        record = trace(site, model, place, shown, limits)
     front = frontiers.load(site, record)
     found = models.find(site, model)
     if as_json:
@@ -80,8 +75,8 @@ def frontier(
             {
                 "id": record.id,
                 "model": found.id,
-                "device": device,
-                "memory": memory,
+                "device": place.device,
+                "memory": place.memory,
                 "limits": limits.to_json(),
                 "solve_s": front.solve_s,
                 "certified_by": front.certified_by,
@@ -101,7 +96,7 @@ def frontier(
         )
         return
     print(
-        f"{found.name} on {device}: {len(front.points)} points on the {memory} axis, {front.certified_by}, "
+        f"{found.name} on {place.device}: {len(front.points)} points on the {place.memory} axis, {front.certified_by}, "
         f"solved in {front.solve_s:.2f} s"
     )
     if limits != NO_LIMITS:
@@ -143,25 +138,23 @@ def frontier(
     )
 
 
-@with_limits
+@of_a_front
 def query(
     context: typer.Context,
     model: ModelName,
     budget: Budget = None,
     max_latency: MaxLatency = None,
-    device: DeviceName = "host",
-    threads: Threads = None,
-    memory: Memory = "arena",
+    place: Place = HERE,
     limits: Limits = NO_LIMITS,
     as_json: Json = False,
 ) -> None:
     """The fastest configuration that fits, from the stored front; exit code 1 when nothing does."""
-    site, device = opened(context), on_threads(device, threads)
+    site = opened(context)
     record, point = frontiers.query(
         site,
         models.find(site, model),
-        site.device(device),
-        memory,
+        site.device(place.device),
+        place.memory,
         limits=limits,
         budget_bytes=size(budget),
         max_latency_ns=duration(max_latency),
@@ -171,7 +164,7 @@ def query(
         summary = frontiers.point_summary(site, record, point)
         print_json({"frontier_id": record.id, "stale": bool(because), "stale_because": because, "point": summary})
         return
-    print(_described(point, memory))
+    print(_described(point, place.memory))
     warn_if_stale(because)
 
 
@@ -223,7 +216,7 @@ def _verified(verified: dict[str, Any], point: Point | None = None) -> str:
     )
 
 
-@with_limits
+@of_a_front
 def export(
     context: typer.Context,
     model: ModelName,
@@ -233,9 +226,7 @@ def export(
     point: Annotated[str | None, typer.Option(help="Id or unique beginning of a point.")] = None,
     fastest: Annotated[bool, typer.Option("--fastest", help="The fastest point.")] = False,
     smallest: Annotated[bool, typer.Option("--smallest", help="The point of least memory.")] = False,
-    device: DeviceName = "host",
-    threads: Threads = None,
-    memory: Memory = "arena",
+    place: Place = HERE,
     limits: Limits = NO_LIMITS,
     prefix: Prefix = "net",
     as_json: Json = False,
@@ -247,13 +238,13 @@ def export(
             "which point is not clear",
             hint="give one of --budget (with or without --max-latency), --point, --fastest, --smallest",
         )
-    site, device = opened(context), on_threads(device, threads)
+    site = opened(context)
     budget_bytes = size(budget)
     record, chosen = frontiers.query(
         site,
         models.find(site, model),
-        site.device(device),
-        memory,
+        site.device(place.device),
+        place.memory,
         limits=limits,
         budget_bytes=budget_bytes,
         max_latency_ns=duration(max_latency),
@@ -270,7 +261,7 @@ def export(
     if as_json:
         print_json(result)
         return
-    print(f"{_described(chosen, memory)}\n{_verified(bundle.verified, chosen)}\n{output}")
+    print(f"{_described(chosen, place.memory)}\n{_verified(bundle.verified, chosen)}\n{output}")
 
 
 def verify(
@@ -288,16 +279,14 @@ def verify(
     print_json(proof) if as_json else print(_verified(proof))
 
 
-@with_limits
+@of_a_front
 def run(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     output: Output,
     budget: Budget = None,
     max_latency: MaxLatency = None,
-    device: DeviceName = "host",
-    threads: Threads = None,
-    memory: Memory = "arena",
+    place: Place = HERE,
     limits: Limits = NO_LIMITS,
     prefix: Prefix = "net",
     dim: Dims = None,
@@ -306,13 +295,13 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Everything in one go: import, measure what is missing, trace, choose, export, verify."""
-    site, device = opened(context), on_threads(device, threads)
+    site = opened(context)
     budget_bytes, max_latency_ns = size(budget), duration(max_latency)
     with Shown() as shown:
         shown.stage(f"importing {file.name}")
         model, _ = models.add_file(site, file, dims=named_dims(dim), vectors=test_inputs(file, vectors, inputs))
-        measured = measure_model(site, model.id, device, shown)
-        record = trace(site, model.id, device, memory, shown, limits)
+        measured = measure_model(site, model.id, place.device, shown)
+        record = trace(site, model.id, place, shown, limits)
         front = frontiers.load(site, record)
         chosen = frontiers.best(front, budget_bytes=budget_bytes, max_latency_ns=max_latency_ns)
         bundle = export_point(site, record, chosen, prefix, shown, budget_bytes)
@@ -322,5 +311,5 @@ def run(
         return
     print(
         f"{model.name}: {measured.measured} costs measured, {measured.reused} known; {len(front.points)} points, "
-        f"{front.certified_by}\n{_described(chosen, memory)}\n{_verified(bundle.verified, chosen)}\n{output}"
+        f"{front.certified_by}\n{_described(chosen, place.memory)}\n{_verified(bundle.verified, chosen)}\n{output}"
     )

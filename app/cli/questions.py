@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.options import (
+    HERE,
     Budget,
-    DeviceName,
     Json,
-    Memory,
     ModelName,
+    Place,
+    of_a_front,
     opened,
     size,
-    with_limits,
 )
 from app.cli.points import warn_if_stale
 from app.cli.terminal import print_json, print_table
@@ -31,20 +31,19 @@ def register(program: typer.Typer) -> None:
     program.command()(explain)
 
 
-@with_limits
+@of_a_front
 def what_if(
     context: typer.Context,
     model: ModelName,
     budget: Budget = None,
     point: PointId = None,
-    device: DeviceName = "host",
-    memory: Memory = "arena",
+    place: Place = HERE,
     limits: Limits = NO_LIMITS,
     as_json: Json = False,
 ) -> None:
     """The fastest configuration within other limits, beside a point of the front; stores nothing."""
     site = opened(context)
-    record, _ = frontiers.query(site, models.find(site, model), site.device(device), memory)
+    record, _ = frontiers.query(site, models.find(site, model), site.device(place.device), place.memory)
     answer = questions.what_if(site, record, limits=limits, budget_bytes=size(budget), point_id=point)
     prices = questions.pin_prices(site, record, limits=limits, budget_bytes=size(budget))
     if as_json:
@@ -74,14 +73,13 @@ def what_if(
         )
 
 
-@with_limits
+@of_a_front
 def explain(
     context: typer.Context,
     model: ModelName,
     budget: Budget = None,
     point: PointId = None,
-    device: DeviceName = "host",
-    memory: Memory = "arena",
+    place: Place = HERE,
     limits: Limits = NO_LIMITS,
     layer: Annotated[str | None, typer.Option("--layer", help="What this layer could run, with costs.")] = None,
     robust: Annotated[bool, typer.Option("--robustness", help="Solve again 100 times under the costs' noise.")] = False,
@@ -90,7 +88,12 @@ def explain(
     """Why a point of the front is no smaller, what memory costs beside it, and how far noise could change it."""
     site = opened(context)
     record, chosen = frontiers.query(
-        site, models.find(site, model), site.device(device), memory, limits=limits, budget_bytes=size(budget)
+        site,
+        models.find(site, model),
+        site.device(place.device),
+        place.memory,
+        limits=limits,
+        budget_bytes=size(budget),
     )
     if point is not None:
         chosen = frontiers.point_of(frontiers.load(site, record), point)

@@ -113,3 +113,11 @@ def test_costs_measured_since_are_said(program, folder):
         put_costs(context, models.find(context, "tiny"), factor=2)
     assert "stale: costs have been measured since" in program("query", "tiny")
     assert json.loads(program("explain", "tiny", "--json"))["stale"]
+
+
+@pytest.mark.parametrize("command", ["frontier", "query", "export", "run", "what-if", "explain"])
+def test_every_command_about_a_front_has_the_same_options_of_its_place_and_limits(command):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        run([command, "--help"])
+    for option in ("--device", "--threads", "--memory", "--forbid", "--pin", "--order", "--residency"):
+        assert option in out.getvalue()
