@@ -46,11 +46,17 @@ class DynamicProgram:
     """Exact optimum of a problem at any budget on the arena or workspace axis. TooWide when it cannot be built."""
 
     def __init__(
-        self, problem: Problem, axis: MemoryAxis, *, weights_matter: bool = False, most_entries: int = MOST_ENTRIES
+        self,
+        problem: Problem,
+        axis: MemoryAxis,
+        *,
+        weights_matter: bool = False,
+        most_entries: int = MOST_ENTRIES,
+        with_floor: bool = True,
     ):
         self.problem, self.axis = problem, axis
         self.layouts = [tuple(dict.fromkeys(o.out_layout for o in node.options)) for node in problem.nodes]
-        self._builder = TableBuilder(problem, axis, self.layouts, weights_matter, most_entries)
+        self._builder = TableBuilder(problem, axis, self.layouts, weights_matter, most_entries, with_floor=with_floor)
         self.tables = self._builder.tables()
         self.buckets = eliminate(
             [table.scope for table in self.tables], [len(layouts) for layouts in self.layouts], most_entries

@@ -40,8 +40,20 @@ class Table:
     resident_bytes: Grid
 
 
+@dataclass(frozen=True)
+class _Ways(Table):
+    """A table over the layouts a node sees, needs less what passes by; and the least and most it can need with that."""
+
+    least_bytes: int
+    most_bytes: int
+    most_passing_bytes: int
+
+
 class TableBuilder:
-    """Builds the table of each node by going through its steps for every combination of layouts."""
+    """Builds the table of each node by going through its steps for every combination of layouts.
+
+    With a floor, steps that need less than every selection needs somewhere have narrower tables.
+    """
 
     def __init__(
         self,
@@ -50,9 +62,14 @@ class TableBuilder:
         layouts: list[tuple[str, ...]],
         weights_matter: bool,
         most_entries: int,
+        *,
+        with_floor: bool = False,
     ):
         self.problem, self.axis, self.layouts = problem, axis, layouts
         self.weights_matter, self.most_entries = weights_matter, most_entries
+        self._with_floor = with_floor
+        self._binds: list[bool] = []  # whether needs of a node can matter
+        self._floor, self._floor_node = -1, -1  # what every selection needs at least, and the node that shows it
         self.last = list(range(len(problem.nodes)))
         self.feeds: list[list[int]] = [[] for _ in problem.nodes]
         for index, edge in enumerate(problem.edges):
@@ -75,7 +92,23 @@ class TableBuilder:
 
     def tables(self) -> list[Table]:
         """The table of every node, in order."""
-        return [self.table(v, node.options) for v, node in enumerate(self.problem.nodes)]
+        narrow = [self._narrow(v, node.options) for v, node in enumerate(self.problem.nodes)]
+        if self._with_floor:
+            self._floor, self._floor_node = max((ways.least_bytes, v) for v, ways in enumerate(narrow))
+        self._binds = [ways.most_bytes > self._floor for ways in narrow]
+        return [self._table(v, ways) for v, ways in enumerate(narrow)]
+
+    def table(self, v: int, options: Sequence[Option]) -> Table:
+        """The table of a node that has these options instead, of layouts known to the problem. After `tables`.
+
+        It has the scope it had: TooWide when other layouts would matter now.
+        """
+        ways = self._narrow(v, options)
+        if v == self._floor_node and ways.least_bytes < self._floor:
+            raise TooWide(f"{self.problem.nodes[v].name} needs less than what was the least of every selection")
+        if ways.most_bytes > self._floor and not self._binds[v]:
+            raise TooWide(f"{self.problem.nodes[v].name} needs more than what was the least of every selection")
+        return self._table(v, ways)
 
     def _aligned(self, size_bytes: int) -> int:
         align = self.problem.align_bytes
@@ -88,13 +121,10 @@ class TableBuilder:
         """Whether u's output is needed after v has run."""
         return self.problem.nodes[u].stays_live or self.last[u] > v
 
-    def table(self, v: int, options: Sequence[Option]) -> Table:
-        """The table of a node that has these options, of layouts known to the problem."""
+    def _narrow(self, v: int, options: Sequence[Option]) -> _Ways:
+        """All ways over the layouts of v and what it reads; needs are less the outputs that merely pass by."""
         node, parents = self.problem.nodes[v], self.parents[v]
-        others = [] if self.axis is MemoryAxis.WORKSPACE else self.others[v]
-        steady = sum(self._sizes(u)[0] for u in others if len(set(self._sizes(u))) == 1)
-        varying = [u for u in others if len(set(self._sizes(u))) > 1]
-        scope = tuple(sorted({v, *parents, *varying}))
+        scope = tuple(sorted({v, *parents}))
         shape = tuple(len(self.layouts[u]) for u in scope)
         if prod(shape) > self.most_entries:
             raise TooWide(f"{node.name} depends on the layouts of {len(scope) - 1} other nodes")
@@ -103,10 +133,7 @@ class TableBuilder:
             """Values by u's layout, shaped to broadcast over the scope."""
             return np.array(values, np.int64).reshape([len(values) if w == u else 1 for w in scope])
 
-        passing = np.full([1] * len(scope), steady, np.int64)
-        for u in varying:
-            passing = passing + along(u, self._sizes(u))
-        ways: list[tuple[int, Grid, Grid]] = []
+        found: list[tuple[int, Grid, Grid]] = []
         groups: dict[tuple[tuple[str, ...], int | None, str], list[int]] = {}
         for i, option in enumerate(options):
             groups.setdefault((option.in_layouts, option.in_place, option.out_layout), []).append(i)
@@ -115,15 +142,13 @@ class TableBuilder:
             wrote = self.layouts[v].index(first.out_layout)
             times = along(v, [0 if k == wrote else NEVER for k in range(len(self.layouts[v]))])
             before = np.zeros([1] * len(scope), np.int64)
-            running = passing
-            if self.axis is MemoryAxis.WORKSPACE:
-                running = np.zeros_like(passing)
+            running = np.zeros([1] * len(scope), np.int64)
             waiting = [self._visit(v, u, first) for u in parents]
             for u, visit in zip(parents, waiting, strict=True):
                 times = times + along(u, [min(served.time_ns, NEVER) for served in visit])
             if self.axis is not MemoryAxis.WORKSPACE:
                 for port in range(len(self.feeds[v])):
-                    step = passing
+                    step = np.zeros([1] * len(scope), np.int64)
                     for u, visit in zip(parents, waiting, strict=True):
                         step = step + along(u, [served.at_port[port] for served in visit])
                     before = np.maximum(before, step)
@@ -135,16 +160,57 @@ class TableBuilder:
                 workspace = options[i].workspace_bytes
                 scratch = workspace if self.axis is MemoryAxis.WORKSPACE else self._aligned(workspace)
                 need = np.maximum(before, running + scratch)
-                ways.append((i, np.minimum(times + options[i].time_ns, NEVER), need))
-        if prod(shape) * len(ways) > 8 * self.most_entries:
-            raise TooWide(f"{node.name} has {len(ways)} ways to run in {prod(shape)} combinations of layouts")
+                found.append((i, np.minimum(times + options[i].time_ns, NEVER), need))
+        if prod(shape) * len(found) > 8 * self.most_entries:
+            raise TooWide(f"{node.name} has {len(found)} ways to run in {prod(shape)} combinations of layouts")
+        others = [] if self.axis is MemoryAxis.WORKSPACE else [self._sizes(u) for u in self.others[v]]
+        times = np.stack([np.broadcast_to(times, shape) for _, times, _ in found])
+        need = np.stack([np.broadcast_to(need, shape) for _, _, need in found])
+        possible = need[times < NEVER]
+        return _Ways(
+            scope,
+            times,
+            need,
+            tuple(i for i, _, _ in found),
+            np.array([options[i].weights_bytes for i, _, _ in found], np.int64),
+            np.array([self._aligned(options[i].resident_bytes) for i, _, _ in found], np.int64),
+            least_bytes=sum(map(min, others)) + int(possible.min(initial=NEVER)),
+            most_bytes=sum(map(max, others)) + int(possible.max(initial=0)),
+            most_passing_bytes=sum(map(max, others)),
+        )
+
+    def _table(self, v: int, ways: _Ways) -> Table:
+        """The table with what passes by. Where its needs are below what every selection needs, no layout of it matters.
+
+        They are all taken for the largest they can be then: the largest need of a selection stays what it is.
+        """
+        if not self._binds[v]:
+            need = ways.need_bytes + ways.most_passing_bytes
+            return Table(ways.scope, ways.time_ns, need, ways.options, ways.weights_bytes, ways.resident_bytes)
+        others = [] if self.axis is MemoryAxis.WORKSPACE else self.others[v]
+        steady = sum(self._sizes(u)[0] for u in others if len(set(self._sizes(u))) == 1)
+        varying = [u for u in others if len(set(self._sizes(u))) > 1]
+        scope = tuple(sorted({*ways.scope, *varying}))
+        shape = tuple(len(self.layouts[u]) for u in scope)
+        if prod(shape) > self.most_entries:
+            raise TooWide(f"{self.problem.nodes[v].name} depends on the layouts of {len(scope) - 1} other nodes")
+        if prod(shape) * len(ways.options) > 8 * self.most_entries:
+            count = len(ways.options)
+            raise TooWide(
+                f"{self.problem.nodes[v].name} has {count} ways to run in {prod(shape)} combinations of layouts"
+            )
+        passing = np.full([1] * len(scope), steady, np.int64)
+        for u in varying:
+            passing = passing + np.array(self._sizes(u)).reshape([-1 if w == u else 1 for w in scope])
+        spread = (len(ways.options), *(len(self.layouts[u]) if u in ways.scope else 1 for u in scope))
+        whole = (len(ways.options), *shape)
         return Table(
             scope,
-            np.stack([np.broadcast_to(times, shape) for _, times, _ in ways]),
-            np.stack([np.broadcast_to(need, shape) for _, _, need in ways]),
-            tuple(i for i, _, _ in ways),
-            np.array([options[i].weights_bytes for i, _, _ in ways], np.int64),
-            np.array([self._aligned(options[i].resident_bytes) for i, _, _ in ways], np.int64),
+            np.broadcast_to(ways.time_ns.reshape(spread), whole),
+            ways.need_bytes.reshape(spread) + passing,
+            ways.options,
+            ways.weights_bytes,
+            ways.resident_bytes,
         )
 
     def _useful(self, options: Sequence[Option], members: list[int]) -> list[int]:

@@ -27,7 +27,10 @@ class WarmProgram:
         if axis is MemoryAxis.TOTAL or (problem.has_residents and axis is MemoryAxis.ARENA):
             raise TooWide("sums over all nodes are none of the dynamic program's business")
         self.whole, self.problem, self.axis = problem, problem, axis
-        self.program = DynamicProgram(problem, axis)
+        try:  # without a floor there is none that other options could break
+            self.program = DynamicProgram(problem, axis, with_floor=False)
+        except TooWide:
+            self.program = DynamicProgram(problem, axis)
         self._tables = list(self.program.tables)
         self._cuts: list[Cut] = []
         self._budget: int | None = None
