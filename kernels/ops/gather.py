@@ -37,6 +37,7 @@ PRIMITIVES = tuple(
         cite="ONNX operators Slice-13, Transpose-13",
         refuses=refuses(layout),
         max_rel_err=EXACT,
+        pitched=True,
         headers=("include/ts.h", "include/ts_blocks.h", "include/ts_transpose.h", "include/ts_vec.h"),
     )
     for op, refuses in (("slice", _refuses_slice), ("permute", _refuses_permute))

@@ -143,6 +143,15 @@ def test_a_bundle_whose_concats_copy_nothing_computes_the_network(shared_models,
 
 
 @pytest.mark.slow
+def test_a_bundle_whose_slices_copy_nothing_computes_the_network(objects):
+    data = nets.shuffle(c=32)
+    inputs = list(nets.random_inputs(data, 3).values())
+    point, _ = prove("shuffle", data, inputs, compiler="gcc", sanitize=True, objects=objects, dear="slice_copy")
+    cuts = [layer.family for layer in point.layers if layer.op == "slice"]
+    assert cuts.count("pieces") == len(cuts) == 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dear", "calls"),
     [
