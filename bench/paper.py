@@ -6,13 +6,15 @@ Wen, Anderson, Radu, O'Boyle, Gregg: TASO, SBAC-PAD 2020, chose the primitives o
 SqueezeNet on an ARM Cortex-A15 and claims: 8 times the speed of a greedy choice; 2.2 times less workspace for 15 % more
 time than a choice that looks at time alone; a front of optimal points. Here the same questions are asked of the same
 architectures with the costs in DIR (a data folder of tradespace; what is missing is measured), on the paper's memory
-axis: the largest workspace of any layer. Times are predictions from measured layers, as the paper's are.
+axis: the largest workspace of any layer. Times are predictions from measured layers, as the paper's are. NETWORK may
+also be any other example, a network of bench/networks.py, or a model that is in DIR already; docs/paper.md has twelve.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -160,7 +162,22 @@ def markdown(rows: list[Claims], where: str) -> str:
             )
         ]
         lines.append(f"| {row.network} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *summary(rows)]) + "\n"
+
+
+def summary(rows: list[Claims]) -> list[str]:
+    """Geometric means over the networks; one whose optimum needs no workspace, or gives all of it up, has no ratio."""
+    greedy = [row.greedy_ratio for row in rows if row.greedy_ratio is not None]
+    workspace = [
+        row.optimum_workspace_bytes / row.allowed_workspace_bytes for row in rows if row.allowed_workspace_bytes
+    ]
+    arena = [row.optimum_arena_bytes / row.allowed_arena_bytes for row in rows if row.allowed_arena_bytes]
+    means = [
+        f"{what} {statistics.geometric_mean(ratios):.2f}x ({len(ratios)} networks)"
+        for what, ratios in (("greedy", greedy), ("less workspace", workspace), ("less arena", arena))
+        if ratios
+    ]
+    return [f"Geometric means: {', '.join(means)}."] if means else []
 
 
 def imported(site: Context, name: str) -> ModelRecord:

@@ -43,6 +43,7 @@ def test_no_simpler_choice_beats_the_optimum_and_the_allowance_is_kept(paper, ne
     assert row.allowed_arena_bytes <= row.optimum_arena_bytes
     text = paper.markdown([row], "Device host")
     assert text.count(f"| {net} |") == 2
+    assert f"less arena {row.optimum_arena_bytes / row.allowed_arena_bytes:.2f}x (1 networks)" in text
 
 
 def test_the_script_reads_the_data_folder_and_writes_both_files(paper, tmp_path, capsys, monkeypatch):
