@@ -65,6 +65,12 @@ export function time(n, digits = 4) {
 /** @param {number} n nanoseconds @returns {string} milliseconds with three decimals, for columns that line up */
 export const milliseconds = (n) => (n / 1e6).toFixed(3).replace(/\B(?=(\d{3})+(?!\d))/g, (_, __, at, all) => (at < all.indexOf(".") ? "," : "")).replace("-", MINUS);
 
+/** @param {{latency_ns: number}[]} points @returns {"ms"|"µs"} the unit in which three decimals tell the points of a front apart */
+export const timeUnit = (points) => (Math.min(...points.map((p) => p.latency_ns)) < 1e6 ? "µs" : "ms");
+
+/** @param {number} n nanoseconds @param {"ms"|"µs"} unit @returns {string} with three decimals, for columns that line up */
+export const columnTime = (n, unit) => milliseconds(unit === "µs" ? n * 1e3 : n);
+
 /** @param {number} n nanoseconds @returns {string} for a title: 12,420,113 ns */
 export const exactTime = (n) => `${integer(n)} ns`;
 

@@ -143,14 +143,15 @@ function layoutOf(view, ranges, colours, width, height) {
   const limit = view.smallestBytes;
   const shown = limit > ranges.x[0] && limit < ranges.x[1];
   const where = (x) => (logX ? Math.log10(x) : x);
+  const unit = fmt.timeUnit(view.points);
   const marks = markLayout(view, ranges, colours);
   return {
     margin: MARGIN, width, height,
     xaxis: { type: logX ? "log" : "linear", range: range(ranges.x, logX), tickvals: xs, ticktext: tickTexts(xs, view.units) },
-    yaxis: { type: logY ? "log" : "linear", range: range(ranges.y, logY), tickvals: ys, ticktext: ys.map((y) => fmt.significant(y, 4)) },
+    yaxis: { type: logY ? "log" : "linear", range: range(ranges.y, logY), tickvals: ys, ticktext: ys.map((y) => fmt.significant(unit === "µs" ? y * 1e3 : y, 4)) },
     shapes: [...marks.shapes, ...(shown ? [{ type: "rect", xref: "x", yref: "paper", x0: ranges.x[0], x1: limit, y0: 0, y1: 1, fillcolor: colours.muted, opacity: 0.1, line: { width: 0 }, layer: "below" }] : [])],
     annotations: [
-      note({ text: `latency, ms${logY ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 8, xshift: -44 }),
+      note({ text: `latency, ${unit}${logY ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", yshift: 8, xshift: -44 }),
       note({ text: `${view.axis} memory${logX ? " (log)" : ""}`, xref: "paper", yref: "paper", x: 1, y: 0, xanchor: "right", yanchor: "top", yshift: -21, xshift: 0 }),
       ...(shown ? [note({ text: "nothing fits", textangle: -90, xref: "paper", yref: "paper", x: 0, xshift: 4, y: 0.03, xanchor: "left", yanchor: "bottom", font: { size: 11, color: colours.muted } })] : []),
       ...marks.annotations,

@@ -52,7 +52,8 @@ export function createFrontTable({ onSelect }) {
 
   function build() {
     const { points, axis, units, knee } = view;
-    replace(head, ["", "#", `${axis} memory`, "latency, ms", "Δ memory", "Δ ms", "proof", "families"].map((name, i) =>
+    const unit = fmt.timeUnit(points);
+    replace(head, ["", "#", `${axis} memory`, `latency, ${unit}`, "Δ memory", `Δ ${unit}`, "proof", "families"].map((name, i) =>
       h("th", { scope: "col", role: "columnheader", class: i >= 1 && i <= 5 ? "num" : "" }, name || h("span", { class: "visually-hidden" }, "selected as"))));
     rows = new Map(points.map((point, i) => {
       const before = points[i - 1];
@@ -63,9 +64,9 @@ export function createFrontTable({ onSelect }) {
         cell("mark", null),
         cell("num faint", null, i + 1, point === knee && h("span", { class: "star", title: "knee" }, " ★")),
         cell("num strong", fmt.exactBytes(bytesOn(point, axis)), fmt.columnBytes(bytesOn(point, axis), units)),
-        cell("num strong", fmt.exactTime(point.latency_ns), fmt.milliseconds(point.latency_ns)),
+        cell("num strong", fmt.exactTime(point.latency_ns), fmt.columnTime(point.latency_ns, unit)),
         cell("num faint", before ? fmt.exactBytes(more) : null, before ? fmt.signed(fmt.columnBytes(more, units), more) : "–"),
-        cell("num faint", before ? fmt.exactTime(less) : null, before ? fmt.milliseconds(less) : "–"),
+        cell("num faint", before ? fmt.exactTime(less) : null, before ? fmt.columnTime(less, unit) : "–"),
         cell("", point.proven ? "no selection within this memory is faster" : `lower bound ${fmt.exactTime(point.bound_ns)}`,
           h("span", { class: `dot ${point.proven ? "proven" : "open"}`, "aria-hidden": "true" }), point.proven ? "proven" : `gap ${fmt.percent(point.gap, 2)}`),
         cell("", null, familyStrip(point.families)));

@@ -2,6 +2,8 @@
 
 import { h, replace } from "../dom.js";
 
+const EDGE_PX = 6;
+
 /**
  * @param {string} label
  * @param {() => Array<[string, string, () => void]>} items name, explanation, action; asked for on every opening
@@ -13,9 +15,13 @@ export function createMenu(label, items) {
   const element = h("div", { class: "menu" }, button, list);
   const show = (open) => {
     list.hidden = !open;
-    list.classList.remove("rightwards");
-    if (open && list.getBoundingClientRect().left < 0) list.classList.add("rightwards");
     button.setAttribute("aria-expanded", String(open));
+    list.style.transform = "";
+    if (!open) return;
+    // Wherever the button stands, the whole list is on the screen.
+    const { left, right } = list.getBoundingClientRect();
+    const shift = left < EDGE_PX ? EDGE_PX - left : Math.min(0, document.documentElement.clientWidth - EDGE_PX - right);
+    if (shift) list.style.transform = `translateX(${shift}px)`;
   };
   button.addEventListener("click", () => {
     if (!list.hidden) return show(false);

@@ -9,6 +9,7 @@ const LETTER_PX = 6.2;
 const EDGE = 0.62;
 const BELOW = 0.3;
 const AIR_PX = 16;
+const SAME_PX = 7;
 // The front itself keeps at least this much of the width.
 const LEAST_SHARE = 0.45;
 const ms = (ns) => ns / 1e6;
@@ -27,6 +28,24 @@ const shareOf = (value, [low, high], log) => (log ? Math.log(value / low) / Math
 const valueAt = (share, [low, high], log) => (log ? low * (high / low) ** share : low + (high - low) * share);
 
 /**
+ * Baselines that choose alike stand on one spot: the first of them has the names of all, the others none.
+ * @returns {Map<string, string>} words per baseline inside the plot
+ */
+function namesTogether(view, ranges, inner, [xs, ys]) {
+  const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
+  const spots = [];
+  for (const { name, point } of view.baselines) {
+    const [bytes, time] = [bytesOn(point, view.axis), ms(point.latency_ns)];
+    if (bytes > xs[1] || time > ys[1]) continue;
+    const [x, y] = [shareOf(clamp(bytes, xs), ranges.x, logX) * inner.width, shareOf(clamp(time, ys), ranges.y, logY) * inner.height];
+    const spot = spots.find((one) => Math.hypot(one.x - x, one.y - y) < SAME_PX);
+    if (spot) spot.names.push(name);
+    else spots.push({ x, y, names: [name] });
+  }
+  return new Map(spots.flatMap(({ names: [first, ...others] }) => [[first, [first, ...others].join(", ")], ...others.map((name) => [name, ""])]));
+}
+
+/**
  * Baselines where they are, or at the edge nearest to them; those above the plot one below the other.
  * @param {any} view @param {{x: [number, number], y: [number, number]}} ranges @param {{width: number, height: number}} inner pixels
  * @returns {{name: string, explanation: string, point: any, x: number, y: number, label: string, position: string, edge: object|null}[]} edge: the box of words that stand at the edge
@@ -35,10 +54,11 @@ export function placedBaselines(view, ranges, inner) {
   const [logX, logY] = [view.scale.includes("x"), view.scale.includes("y")];
   const [xs, ys] = [inset(ranges.x, logX), inset(ranges.y, logY)];
   const taken = []; // boxes of labels, pixels
+  const names = namesTogether(view, ranges, inner, [xs, ys]);
   return view.baselines.map(({ name, explanation, point }) => {
     const [px, py] = [bytesOn(point, view.axis), ms(point.latency_ns)];
     const [above, right] = [py > ys[1], px > xs[1]];
-    const label = above ? `↑ ${name} ${fmt.time(point.latency_ns, 3)}` : right ? `→ ${name} ${fmt.bytes(px, view.units)}` : name;
+    const label = above ? `↑ ${name} ${fmt.time(point.latency_ns, 3)}` : right ? `→ ${name} ${fmt.bytes(px, view.units)}` : names.get(name);
     const x = clamp(px, xs);
     const shareX = shareOf(x, ranges.x, logX);
     const atLeft = shareX > 0.5;
@@ -55,7 +75,7 @@ export function placedBaselines(view, ranges, inner) {
     if (!above && collides(box())) position = position === "bottom left" ? "top left" : atLeft ? "bottom left" : "bottom right";
     // Above the plot the height says nothing, so it may be given up for a line of its own.
     for (let tries = 0; above && tries < 12 && collides(box()); tries += 1) shareY -= LINE_PX / inner.height;
-    taken.push(box());
+    if (label) taken.push(box());
     const edge = above || right ? box() : null;
     // Air between the words and the marker.
     const spaced = position.endsWith("left") ? `${label}\u2002` : `\u2002${label}`;

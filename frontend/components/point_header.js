@@ -58,7 +58,7 @@ export function createPointHeader({ onBundle, onSelect, onClear, onCancel }) {
           h("span", { class: "letter a large", "aria-hidden": "true" }, "A"),
           h("h2", { class: "headline" },
             h("span", { class: "visually-hidden" }, "Point A: "),
-            h("span", { title: fmt.exactTime(a.latency_ns) }, fmt.milliseconds(a.latency_ns), h("small", {}, " ms")),
+            h("span", { title: fmt.exactTime(a.latency_ns) }, fmt.columnTime(a.latency_ns, fmt.timeUnit(points)), h("small", {}, ` ${fmt.timeUnit(points)}`)),
             h("span", { title: fmt.exactBytes(bytesOn(a, axis)) }, fmt.integer(bytesOn(a, axis)), h("small", {}, ` B ${axis}`))),
           h("span", { class: "spring" }),
           b && b.id !== a.id && b !== view.answered?.point && h("button", { type: "button", class: "ghost small", title: "Swap A and B", onclick: () => { onSelect(b.id, "a"); onSelect(a.id, "b"); } }, "A ⇄ B"),

@@ -245,7 +245,7 @@ export function createWorkbench(app) {
     const place = now.points.indexOf(point);
     const where = place < 0 ? "Baseline" : `Point ${place + 1} of ${now.points.length}`;
     const proof = point.proven ? "proven optimal" : `gap ${fmt.percent(point.gap, 2)}`;
-    return `${which.toUpperCase()}: ${where}: ${fmt.integer(bytesOn(point, now.axis))} bytes, ${fmt.milliseconds(point.latency_ns)} ms, ${proof}`;
+    return `${which.toUpperCase()}: ${where}: ${fmt.integer(bytesOn(point, now.axis))} bytes, ${fmt.columnTime(point.latency_ns, fmt.timeUnit(now.points))} ${fmt.timeUnit(now.points)}, ${proof}`;
   }
 
   function budget(bytes, final) {

@@ -154,14 +154,15 @@ def test_the_question_and_the_explanation_can_be_asked_elsewhere(visit: Visit) -
     assert f"--point {visit.query()['a']} --robustness" in words
 
 
-def test_an_open_menu_stays_on_the_screen(visit: Visit) -> None:
-    visit.page.set_viewport_size({"width": 1024, "height": 768})
+@pytest.mark.parametrize("width", [400, 1024, 1440])
+def test_an_open_menu_stays_on_the_screen(visit: Visit, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 768})
     visit.open("/w")
     for name in ("Copy", "Save"):
         visit.page.click(f".menu button:has-text('{name}')")
         box = visit.page.locator(".menu-list:not([hidden])").bounding_box()
         assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 1024
+        assert box["x"] + box["width"] <= width
         visit.page.keyboard.press("Escape")
 
 
@@ -219,3 +220,19 @@ def test_the_address_follows_a_drag_when_it_ends(visit: Visit) -> None:
     visit.wait("new URL(location.href).searchParams.has('budget')")
     visit.page.go_back()
     visit.wait("!new URL(location.href).searchParams.has('budget')")
+
+
+def test_baselines_on_one_spot_share_their_words(visit: Visit) -> None:
+    visit.open()
+    script = """async () => {
+      const { placedBaselines } = await import('/components/plot_marks.js');
+      const point = (x, y) => ({ id: `${x}`, arena_bytes: x, latency_ns: y * 1e6 });
+      const baseline = (name, x, y) => ({ name, explanation: '', point: point(x, y) });
+      const view = {
+        axis: 'arena', scale: '', units: 'kib', budget: null, points: [point(100, 10), point(200, 5)],
+        baselines: [baseline('one', 150, 8), baseline('two', 150.2, 8), baseline('apart', 120, 9)],
+      };
+      const placed = placedBaselines(view, { x: [90, 210], y: [4, 10.5] }, { width: 600, height: 300 });
+      return placed.map(({ label }) => label.trim());
+    }"""
+    assert visit.page.evaluate(script) == ["one, two", "", "apart"]

@@ -183,3 +183,10 @@ def test_a_point_that_needs_nothing_keeps_the_memory_axis_linear(modules: Any) -
     assert modules("front", "logAxes", "x", points, "workspace") == ""
     assert not modules("front", "canLog", points, "workspace")
     assert modules("front", "canLog", points[1:], "workspace")
+
+
+def test_fronts_of_microseconds_are_told_apart(modules: Any) -> None:
+    assert modules("format", "timeUnit", [{"latency_ns": 94_700}, {"latency_ns": 2_000_000}]) == "µs"
+    assert modules("format", "timeUnit", [{"latency_ns": 1_000_000}]) == "ms"
+    assert modules("format", "columnTime", 95_940, "µs") == "95.940"
+    assert modules("format", "columnTime", 12_420_113, "ms") == "12.420"
