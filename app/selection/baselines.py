@@ -40,7 +40,8 @@ def baselines(
 
     selection = fastest or _fastest(built, limits)
     found = [named("time-only", "the least latency when memory does not matter", built, selection)]
-    # Two neighbours' fastest choices may not be joined by any conversion: then there is no such baseline.
+    # Two neighbours' fastest choices may not be joined by any conversion, and limits may leave a node only what lies in
+    # another's memory: then there is no such baseline.
     with contextlib.suppress(ImpossibleSelection):
         found.append(
             named(
@@ -66,7 +67,10 @@ def baselines(
                 _fastest(plain, limits),
             )
         )
-        apart = build_problem(_apart(candidates), time_from(costs))
+        candidates = _apart(candidates)
+        if not all(candidates.options.values()):
+            return tuple(found)
+        apart = build_problem(candidates, time_from(costs))
         selection = _fastest(apart, limits)
         found.append(
             named(

@@ -19,6 +19,7 @@ from app.selection.holds import Conversions, hidden_choice, holding, into_hold, 
 from app.slices import buffer_of
 from kernels.spec import Layout, canonical
 from solver import problem as sp
+from solver.evaluate import ImpossibleSelection
 
 
 @dataclass(frozen=True)
@@ -274,11 +275,14 @@ def selection_of(built: Built, chosen: Mapping[str, str]) -> sp.Selection:
 def fastest_per_node(built: Built) -> sp.Selection:
     """Each node's fastest option by itself, as if layout changes were free: the greedy baseline.
 
-    Where a slice lies and which nodes make a chain are matters between nodes, so there are none here.
+    Where a slice lies and which nodes make a chain are matters between nodes, so there are none here. Raises
+    ImpossibleSelection when a node has nothing else to run.
     """
 
     def fastest(node: sp.Node) -> int:
         alone = [i for i, o in enumerate(node.options) if not any(map(_is_shared, (*o.in_layouts, o.out_layout)))]
+        if not alone:
+            raise ImpossibleSelection(f"{node.name} runs only together with others")
         return min(alone, key=lambda i: node.options[i].time_ns)
 
     return sp.Selection(tuple(map(fastest, built.problem.nodes)))

@@ -15,19 +15,21 @@ from app.costs import CostKey
 from app.graph.ir import Node
 from app.graph.onnx_import import import_onnx
 from app.graph.reference import run
-from app.order import JOINT
+from app.order import GIVEN, JOINT
 from app.points import Point
 from app.selection.frontier import trace
 from app.selection.limits import Limits
 from app.selection.problem import build_problem
+from app.selection.robustness import chosen_by
 from app.selection.schedule import make_schedule
+from app.selection.what_if import WarmModel
 from app.splits import _pieces
 from kernels.spec import Layout, Shape
 from solver import problem as sp
 from solver.arena import place
 from solver.check import check
 from solver.dp import DynamicProgram
-from solver.evaluate import lifetimes
+from solver.evaluate import evaluate, lifetimes
 from tests import nets
 from tests.nets import Net
 from tests.selection.test_orders import all_orders, arranged, efficient, numbers, shape_of
@@ -136,6 +138,33 @@ def test_what_belongs_to_the_caller_is_no_whole_but_its_input_may_be() -> None:
     cuts = [node for node in graph.nodes if node.op == "slice"]
     assert [any(o.cuts for o in candidates.options[node.name]) for node in cuts] == [True, True, False, False]
     assert not candidates.holds
+
+
+@pytest.mark.parametrize(("net", "op"), [("shuffle", "slice"), ("cut_of_joined", "concat")])
+def test_what_lies_in_other_memory_can_be_pinned_and_banned(net: str, op: str) -> None:
+    graph = import_onnx(NETS[net](), name=net)
+    table = costs(graph, 1, lambda _key: False)
+    layer = next(node.name for node in graph.nodes if node.op == op)
+    lying = {o.name for o in list_candidates(graph).options[layer] if not o.calls}
+    name = "slice_where_it_lies_chw" if op == "slice" else "concat_by_slices_chw"
+    assert name in lying
+    pinned = trace(graph, table, limits=Limits(pins=((layer, name),)))
+    assert {layer: name}.items() <= {choice.node: choice.primitive for choice in pinned.points[0].layers}.items()
+    assert not {"fastest-per-layer", "greedy-planner"} & {baseline.name for baseline in pinned.baselines}
+    banned = trace(graph, table, limits=Limits(bans=tuple((layer, name) for name in sorted(lying))))
+    assert all(choice.primitive not in lying for p in banned.points for choice in p.layers if choice.node == layer)
+
+
+@pytest.mark.parametrize("axis", ["arena", "workspace"])
+def test_a_question_is_answered_as_the_front_answers_it(axis: str) -> None:
+    graph = import_onnx(gated(), name="gated")
+    table = costs(graph, 1, slices)
+    model = WarmModel(graph, table)
+    front = trace(graph, table, axis, limits=Limits(order=GIVEN))
+    for point in front.points:
+        found = model.ask(Limits(order=GIVEN), axis, getattr(point, f"{axis}_bytes"))
+        assert found.point.latency_ns == point.latency_ns
+        assert evaluate(model.built.problem, chosen_by(model.built, point)).time_ns == point.latency_ns
 
 
 def test_fronts_with_pieces_are_never_worse_than_without(monkeypatch: pytest.MonkeyPatch) -> None:
