@@ -135,6 +135,23 @@ def test_make_builds_tests_measures_and_cleans(tmp_path):
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.slow
+def test_the_makefile_builds_for_32_bit_x86_with_vectors(tmp_path):
+    program = tmp_path / "program.c"
+    program.write_text("int main(void) { return 0; }\n")
+    built = subprocess.run(["gcc", "-m32", program, "-o", tmp_path / "program"], capture_output=True, check=False)
+    if built.returncode != 0:
+        pytest.skip("gcc has no 32-bit libraries here")
+
+    def tiled(shape):
+        return plain(shape) if shape.op != "conv" else registry.get("conv_direct_b2p12_hwc_hwc_f32")
+
+    folder = unpacked(files(two_convolutions(), tiled), tmp_path / "net")
+    assert "ts_vec.h" in {path.name for path in (folder / "kernels").iterdir()}
+    line = run("make", "-s", "test", "CC=gcc -m32", "CFLAGS=-std=c11 -O1 $(TARGET) -Wall -Wextra", cwd=folder)
+    assert "argmax=ok" in line
+
+
 @pytest.mark.skipif(not shutil.which("cmake"), reason="cmake is not installed")
 def test_cmake_builds_and_tests(tmp_path, monkeypatch):
     monkeypatch.setattr("app.codegen.plan.C_TEXT_LIMIT_BYTES", 64)
