@@ -27,7 +27,11 @@ export function createModels(app) {
       showModels();
       showExamples(examples);
       fronts = await catalog.known();
-      showModels();
+      // Only their cells: a button may be waiting to be pressed a second time.
+      for (const model of catalog.models) {
+        const cell = list.querySelector(`tr[data-model="${CSS.escape(model.id)}"] .fronts`);
+        if (cell) replace(cell, frontsOf(model));
+      }
     } catch (problem) {
       replace(list, refusal(problem));
     }

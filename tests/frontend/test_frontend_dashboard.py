@@ -236,3 +236,15 @@ def test_baselines_on_one_spot_share_their_words(visit: Visit) -> None:
       return placed.map(({ label }) => label.trim());
     }"""
     assert visit.page.evaluate(script) == ["one, two", "", "apart"]
+
+
+def test_fronts_that_arrive_late_leave_a_button_that_asks_once_more(visit: Visit) -> None:
+    def late(route: Any) -> None:
+        visit.page.wait_for_timeout(400)
+        route.continue_()
+
+    visit.page.route("**/api/v1/frontiers", late)
+    visit.page.goto(visit.base + "/models")
+    visit.page.click("[aria-label='Delete keyword-spotting']")
+    visit.page.wait_for_selector(".front-link")
+    assert visit.page.locator("text=Really delete").count() == 1
