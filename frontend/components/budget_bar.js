@@ -12,10 +12,14 @@ const nameOf = (step) => /^(.+?) \([^]* B\)$/.exec(step)?.[1] ?? step;
  * @param {any} view @returns {{kind: "none"|"short"|"fits"|"over", text: string}}
  */
 export function verdict(view) {
+  const cut = view.points[0] && bytesOn(view.points[0], view.axis);
+  const unknown = `the front ends at ${fmt.integer(cut)} B because ${view.frontier?.incomplete_because || "it was cut"}`;
+  if (view.smallestBytes === null && view.budget === null) return { kind: "none", text: `How little ${view.axis} would do is not known: ${unknown}.` };
   if (view.budget === null && view.points.length === 1) return { kind: "none", text: `One point: it needs the least ${view.axis} and is the fastest, so more memory buys nothing here. The other axes may show a trade-off.` };
   if (view.budget === null && view.smallestBytes === 0) return { kind: "none", text: `It runs with no ${view.axis} at all.` };
   if (view.budget === null) return { kind: "none", text: `Smallest that runs: ${fmt.integer(view.smallestBytes)} B, needed by ${view.short(nameOf(view.smallestStep))}.` };
   const found = best(view.points, view.axis, view.budget);
+  if (!found && (view.smallestBytes === null || view.budget >= view.smallestBytes)) return { kind: "short", text: `What fits is not known: ${unknown}. Trace it again to know.` };
   if (!found) {
     const short = view.smallestBytes - view.budget;
     return { kind: "short", text: `Nothing fits: needs ≥ ${fmt.integer(view.smallestBytes)} B (step ${view.short(nameOf(view.smallestStep))}), you are ${fmt.integer(short)} B short.` };

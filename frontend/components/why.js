@@ -55,7 +55,7 @@ export function createWhy({ onSelect, onNoise, onStep }) {
       if (fresh(loss)) losses.push(h("li", {}, h("span", {}, `${fmt.bytes(fewer, "kib")} less cost `, h("b", { class: "worse" }, fmt.time(loss.lost_ns, 3)), ` (${fmt.percent(loss.lost_ns / a.latency_ns)}) and free ${fmt.bytes(loss.freed_bytes, units)}. `), go(loss.point, "Take it")));
     }
     if (!losses.length && bytesOn(a, axis) > view.smallestBytes) losses.push(...smaller(view));
-    if (!losses.length) losses.push(h("li", {}, view.smallestBytes === 0 ? `Nothing is smaller than no ${axis}.` : `Nothing smaller runs: ${fmt.integer(view.smallestBytes)} B is the least, needed by ${view.short(view.smallestStep)}.`));
+    if (!losses.length) losses.push(h("li", {}, view.smallestBytes === null || bytesOn(a, axis) > view.smallestBytes ? "What less memory costs is not known: the front ends here." : view.smallestBytes === 0 ? `Nothing is smaller than no ${axis}.` : `Nothing smaller runs: ${fmt.integer(view.smallestBytes)} B is the least, needed by ${view.short(view.smallestStep)}.`));
     return [h("ul", { class: "prices" }, lines), h("ul", { class: "prices" }, losses)];
   }
 
@@ -97,7 +97,7 @@ export function createWhy({ onSelect, onNoise, onStep }) {
         block("What bounds it", facts([
           ...binding(view),
           ["Peak, arena", full.arena_bytes === full.peak_bytes ? `${fmt.integer(full.peak_bytes)} B, packed without a gap` : `${fmt.integer(full.peak_bytes)} B alive, ${fmt.integer(full.arena_bytes)} B with offsets`, fmt.exactBytes(full.arena_bytes)],
-          ["Smallest budget", view.smallestBytes ? `${fmt.integer(view.smallestBytes)} B, because of ${view.short(view.smallestStep)}` : `none: it runs with no ${axis} at all`, view.smallestStep],
+          ["Smallest budget", view.smallestBytes === null ? "not known: the front was cut before it was found" : view.smallestBytes ? `${fmt.integer(view.smallestBytes)} B, because of ${view.short(view.smallestStep)}` : `none: it runs with no ${axis} at all`, view.smallestStep],
         ])),
         block("How sure it is", facts([
           ["Optimality", a.proven ? `Proven: no selection within ${fmt.integer(bytesOn(a, axis))} B of ${axis} is faster.` : `Not proven: nothing faster than ${fmt.time(a.bound_ns)} exists; the gap is ${fmt.percent(a.gap, 2)}.`, fmt.exactTime(a.bound_ns)],

@@ -248,3 +248,27 @@ def test_fronts_that_arrive_late_leave_a_button_that_asks_once_more(visit: Visit
     visit.page.click("[aria-label='Delete keyword-spotting']")
     visit.page.wait_for_selector(".front-link")
     assert visit.page.locator("text=Really delete").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("smallest", "budget", "said"),
+    [
+        (100, 150, "What fits is not known: the front ends at 200 B because it was cancelled"),
+        (100, 60, "you are 40 B short"),
+        (None, 60, "What fits is not known"),
+        (None, None, "How little arena would do is not known"),
+    ],
+)
+def test_a_cut_front_does_not_claim_that_nothing_fits(
+    visit: Visit, smallest: int | None, budget: int | None, said: str
+) -> None:
+    visit.page.goto(visit.base + "/jobs")
+    script = """async ([smallestBytes, budget]) => {
+      const { verdict } = await import('/components/budget_bar.js');
+      const points = [{ id: 'p', arena_bytes: 200, latency_ns: 9 }, { id: 'q', arena_bytes: 300, latency_ns: 5 }];
+      const frontier = { incomplete_because: 'it was cancelled' };
+      const short = (text) => text;
+      const view = { axis: 'arena', points, frontier, smallestBytes, smallestStep: 's', budget, a: null, short };
+      return verdict(view).text;
+    }"""
+    assert said in visit.page.evaluate(script, [smallest, budget])
