@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kernels import registry
 from kernels.conv import dense, depthwise, panels
 from kernels.spec import Array, Layout, Shape, weight_elems
+from tests.kernels.streamed import unpacked
 
 ALL = list(registry.all_primitives().values())
 
@@ -31,19 +32,6 @@ def test_panels_are_few_and_share_the_blocks_evenly(total: int, widest: int) -> 
     assert max(sizes) <= widest
     assert max(sizes) - min(sizes) <= 1
     assert sizes == sorted(sizes, reverse=True)
-
-
-def unpacked(packed: Array, k: int, m: int, widest: int) -> Array:
-    """[k][m] read the way the tiles stream a group's panels."""
-    columns, at = [], 0
-    for blocks in panels.panel_blocks(panels.blocks(m), widest):
-        lanes = blocks * panels.BLOCK
-        columns.append(packed[at : at + k * lanes].reshape(k, lanes))
-        at += k * lanes
-    assert at == packed.size
-    whole = np.concatenate(columns, axis=1)
-    assert not whole[:, m:].any(), "missing channels must be zero"
-    return whole[:, :m]
 
 
 @pytest.mark.parametrize("layout", [Layout.CHW, Layout.HWC, Layout.CHW16C])

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from kernels import reference, registry
-from kernels.conv import panels, winograd_form
+from kernels.conv import winograd_form
 from kernels.harness import Harness
-from kernels.spec import Array, Shape, weight_elems
+from kernels.spec import Shape, weight_elems
 from tests.kernels.contract import relative_error
+from tests.kernels.streamed import unpacked
 from tests.strategies import operands, window_shape
 
 ALL = [p for p in registry.all_primitives().values() if p.family == "winograd"]
@@ -29,19 +30,6 @@ def layer(c: int, hw: int, m: int, kernel: int = 3, stride: int = 1, group: int 
     return window_shape(
         "conv", c, hw, hw, m=m, kernel=(kernel, kernel), stride=(stride, stride), pads=(pad,) * 4, group=group
     )
-
-
-def unpacked(packed: Array, k: int, m: int, widest: int) -> Array:
-    """[k][m] read the way the products stream a group's panels."""
-    columns, at = [], 0
-    for blocks in panels.panel_blocks(panels.blocks(m), widest):
-        lanes = blocks * panels.BLOCK
-        columns.append(packed[at : at + k * lanes].reshape(k, lanes))
-        at += k * lanes
-    assert at == packed.size
-    whole = np.concatenate(columns, axis=1)
-    assert not whole[:, m:].any(), "missing channels must be zero"
-    return whole[:, :m]
 
 
 @pytest.mark.parametrize(("m", "r"), [(2, 3), (4, 3), (5, 3), (6, 3), (2, 5), (4, 5), (4, 2)])
