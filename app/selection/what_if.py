@@ -228,9 +228,10 @@ class WarmModel:
     def _closed(self, options: Options) -> Iterator[tuple[int, int]]:
         """The choices of the whole problem that are not among these, as (problem node, option)."""
         for v, some in options.items():
-            left = {id(option) for option in some} | {option.key for option in some if option.chain is not None}
+            left = {id(option) for option in some} | {option.key for option in some if option.site is not None}
             for i, option in enumerate(self.built.options[v]):
-                if id(option) not in left and (option.chain is None or option.key not in left):
+                # Those of chains are others, of the same key, when the problem has been built again in between.
+                if id(option) not in left and (option.site is None or option.key not in left):
                     yield v, i
 
     def _nothing_fits(

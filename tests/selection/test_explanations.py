@@ -18,6 +18,7 @@ from app.selection.problem import build_problem, time_from
 from app.selection.robustness import Draws, chosen_by, robustness
 from app.selection.what_if import WarmModel
 from solver.problem import MemoryAxis
+from solver.tables import TooWide
 from tests.selection.test_limits import COSTS, GRAPH, every_selection, few_candidates, few_costs, random_limits
 
 AXES = ["arena", "workspace", "total", "weights"]
@@ -93,6 +94,27 @@ def test_the_warm_model_agrees_with_limited_fronts_that_have_chains(seed):
         with pytest.raises(UserError) as caught:
             model.ask(limits, axis, front.smallest_bytes - 1)
         assert front.smallest_bytes == 0 or caught.value.facts["smallest_bytes"] == front.smallest_bytes
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_both_solvers_of_the_warm_model_agree_when_limits_bring_forth_other_chains(seed, monkeypatch):
+    rng = random.Random(seed)
+    for family in ("pointwise", "direct", "winograd"):
+        limits, axis = Limits(forbid=(family,)), rng.choice(["arena", "workspace"])
+        sizes = [getattr(p, f"{axis}_bytes") for p in trace(GRAPH, COSTS, axis).points]
+        for budget in (None, rng.choice(sizes)):
+            found = []
+            for narrow in (False, True):
+                model = WarmModel(GRAPH, COSTS)
+                if narrow:
+                    monkeypatch.setattr(model, "_by_program", lambda *_: (_ for _ in ()).throw(TooWide("")))
+                try:
+                    answer = model.ask(limits, axis, budget)
+                    found.append((answer.point.latency_ns, answer.point.proven))
+                    assert answer.method.startswith("highs" if narrow else "dp")
+                except UserError as error:
+                    found.append((error.code, error.facts.get("smallest_bytes")))
+            assert found[0] == found[1]
 
 
 def test_a_question_that_would_need_a_cost_that_is_not_there_is_refused():
