@@ -11,19 +11,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from app.chain_sites import find_sites
-from app.chains import TOKEN, WHOLE, Chain, Site, best_chains, cost_key
+from app.chains import Chain, best_chains
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostKey
 from app.errors import Item, UserError
 from app.graph.ir import VIEW, Graph, Node
 from app.links import ConversionStep, Link, links_of
 from app.options import NodeOption, offered, pitch_of, plain
+from app.sites import LAST_LEVEL_BYTES, TOKEN, WHOLE, Site, cost_key
 from app.slices import Slice, Slicing, buffer_of
 from app.splits import ANY, Hold, Piece, Splitting
 from kernels.spec import F32_BYTES, Layout, Primitive, Shape, weight_elems
-
-LAST_LEVEL_BYTES = 16 * 2**20
-"""A network whose footprint is larger streams its weights from DRAM at every inference (docs/decisions/003)."""
 
 
 @dataclass(frozen=True)

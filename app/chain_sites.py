@@ -3,141 +3,253 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import heapq
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from app.chain_worth import Worth
-from app.chains import Site
+from app.chains import layer_primitives
 from app.graph.ir import VIEW, Graph, Node
-from app.strips import ROW_LOCAL_OPS, WINDOWED_OPS, StripCall, StripMove, StripPlan, plan_strips, staging
+from app.sites import Site
+from app.strips import BESIDE, INPUT, ROW_LOCAL_OPS, WINDOWED_OPS, Sources, StripPlan, plan_strips, staging
 from kernels.spec import Layout, canonical
 
 HEIGHTS = (1, 2, 6)
 """Rows of a strip: the least memory there is, and what the tiles of Winograd F(2) and F(6) divide."""
-LONGEST = 5  # nodes of a chain, and besides the longest run of all
+LARGEST_BLOCK = 64  # nodes between two tensors that everything passes through
 KEPT_SHARE = 0.5
 """Rolling buffers that hold more than this share of the tensors they replace are not worth their calls."""
+
+Group = tuple[Node, ...]
+Readers = Mapping[str, Sequence[Node]]
 
 
 def find_sites(graph: Graph, threads: int = 1, weights_from: str = "l3") -> tuple[Site, ...]:
     """Every chain worth offering, in execution order of its first node."""
-    order = {node.output: number for number, node in enumerate(graph.nodes)}
-    readers = _readers(graph)
-    found: list[Site] = []
-    for run in _runs(graph, readers):
-        lengths = {*range(1, LONGEST + 1), len(run)}
-        for length in sorted(n for n in lengths if n <= len(run)):
-            for nodes in (run[i : i + length] for i in range(len(run) - length + 1)):
-                found += _sites_of(graph, nodes, order, readers, threads, weights_from)
-    return tuple(Worth(graph, found).sites())
+    finder = _Finder(graph, threads, weights_from)
+    groups = dict.fromkeys(itertools.chain(finder.paths(), finder.branched()))
+    return tuple(Worth(graph, [site for group in groups for site in finder.sites(*group)]).sites())
 
 
-def _runs(graph: Graph, readers: dict[str, list[Node]]) -> Iterator[tuple[Node, ...]]:
-    """Maximal paths of row-local nodes in which each but the last is read by the next one alone, on port 0."""
-    inside: set[str] = set()
-    for node in graph.nodes:
-        if node.name in inside or not _row_local(node):
+def sites_in_order(sites: Sequence[Site], graph: Graph) -> tuple[Site, ...]:
+    """Those of the sites where the order of `graph` lets a chain run; they are the sites of another order of it."""
+    finder = _Finder(graph)
+    found = []
+    for site in sites:
+        holding = finder.holding(site.nodes, site.source)
+        if holding is None:
             continue
-        run = [node]
-        while (after := _only_reader(graph, run[-1], readers)) is not None:
-            run.append(after)
-            inside.add(after.name)
-        yield tuple(run)
+        stays, held = holding
+        if stays:
+            site = dataclasses.replace(site, rooms=site.rooms[:1], takes_over=())
+        if site.takes_over or not site.staged:
+            found.append(dataclasses.replace(site, input_stays=stays, held=held))
+    return tuple(found)
+
+
+class _Finder:
+    """Groups of nodes that may run as a chain, and the sites they are, in the order of `graph`."""
+
+    def __init__(self, graph: Graph, threads: int = 1, weights_from: str = "l3"):
+        self.graph, self.threads, self.weights_from = graph, threads, weights_from
+        self.order = {node.output: number for number, node in enumerate(graph.nodes)}
+        self.readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in dict.fromkeys(node.inputs):
+                self.readers.setdefault(name, []).append(node)
+
+    def paths(self) -> Iterator[tuple[Group, str]]:
+        """Paths in which each node but the last is read by the next one alone, on port 0; and what they read."""
+        inside: set[str] = set()
+        for node in self.graph.nodes:
+            if node.name in inside or not _row_local(node):
+                continue
+            run = [node]
+            while (after := self._only_reader(run[-1])) is not None:
+                run.append(after)
+                inside.add(after.name)
+            tensors = [run[0].inputs[0], *(node.output for node in run)]
+            for first, end in self._stretches(tensors):
+                yield tuple(run[first:end]), tensors[first]
+
+    def _only_reader(self, node: Node) -> Node | None:
+        """The next node of a path, or None. A second operand is read row by row too, so it must be whole by then."""
+        found = self.readers.get(node.output, [])
+        if len(found) != 1 or node.output in self.graph.outputs:
+            return None
+        after = found[0]
+        if not _row_local(after) or after.inputs[0] != node.output or node.output in after.inputs[1:]:
+            return None
+        # Only the last node may have a second operand; a path that goes on behind one would need both at once.
+        return after if node.shape is not None and node.shape.n_in == 1 else None
+
+    def branched(self) -> Iterator[tuple[Group, str]]:
+        """Blocks between tensors that everything passes through, and sequences of them; and what they read."""
+        blocks = {name: found for name in self._tensors() if (found := self._block(name)) is not None}
+        behind = {found[-1].output for found in blocks.values()}
+        for name in blocks:
+            if name in behind:
+                continue
+            row = [name]
+            while (last := blocks[row[-1]][-1].output) in blocks:
+                row.append(last)
+            for first, end in self._stretches([*row, last]):
+                if any(len(blocks[name]) > 1 for name in row[first:end]):
+                    yield tuple(itertools.chain.from_iterable(blocks[name] for name in row[first:end])), row[first]
+
+    def _stretches(self, tensors: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Pairs of places in a row of tensors, of which each is made of the one before, between which a chain may pay.
+
+        A chain does not where a tensor between is no larger than both its ends: that one may as well be whole. An
+        input of the graph takes no memory.
+        """
+        size = [self.graph.tensors[name].elems if self.graph.producer(name) else 0 for name in tensors]
+        for first in range(len(tensors) - 1):
+            between = math.inf
+            for end in range(first + 1, len(tensors)):
+                if between > min(size[first], size[end]):
+                    yield first, end
+                between = min(between, size[end])
+
+    def _tensors(self) -> Iterator[str]:
+        yield from self.graph.inputs
+        for node in self.graph.nodes:
+            if node.op != VIEW:
+                yield node.output
+
+    def _block(self, source: str) -> Group | None:
+        """The fewest nodes that have all readers of `source` and whose last output is all that others read of them."""
+        waiting = [self.order[node.output] for node in self.readers.get(source, [])]
+        heapq.heapify(waiting)
+        found: dict[str, Node] = {}
+        while waiting and len(found) < LARGEST_BLOCK:
+            node = self.graph.nodes[heapq.heappop(waiting)]
+            if node.output in found:
+                continue
+            known = {source, *found}
+            if not set(node.inputs) <= known or not (_row_local(node) or self._joins(node, found)):
+                return None
+            found[node.output] = node
+            if not any(reader.output not in found for name in known for reader in self.readers[name]):
+                return tuple(found.values())
+            if node.output in self.graph.outputs or node.output not in self.readers:
+                return None
+            for reader in self.readers[node.output]:
+                heapq.heappush(waiting, self.order[reader.output])
+        return None
+
+    def _joins(self, node: Node, found: Mapping[str, Node]) -> bool:
+        """Whether it is a concat of channels whose parts can be written where they belong."""
+        if node.op != "concat" or node.shape is None or node.shape.axis or node.shape.h == 1:
+            return False
+        return all(
+            name in found and node.inputs.count(name) == len(self.readers[name]) == 1 and _may_be_part(found[name])
+            for name in node.inputs
+        )
+
+    def sites(self, nodes: Group, source: str) -> Iterator[Site]:
+        """Every height of a chain of these nodes that reads `source`."""
+        graph = self.graph
+        producer = graph.producer(source)
+        sources = _sources(nodes, source)
+        holding = self.holding(nodes, source)
+        if source in graph.outputs or sources is None or holding is None or (producer and producer.op == VIEW):
+            return
+        stays, held = holding
+        dims = graph.tensors[source].chw
+        in_layout = canonical(Layout.HWC, *dims) if producer is not None else Layout.CHW
+        if producer is None and any(INPUT in found[1:] for found in sources):
+            return  # planes are read by windows only
+        partial = any(reader.name not in {node.name for node in nodes} for reader in self.readers[source])
+        shapes = [node.shape for node in nodes if node.shape is not None]
+        in_bytes, out_bytes = (Layout.HWC.bytes(*size) for size in (dims, shapes[-1].output_dims))
+        rooms = (in_bytes,)
+
+        def site(plan: StripPlan, *, same: bool, over: bool) -> Site:
+            """`same`: the output may lie over the residual, `over`: over the input."""
+            lies = (stays, held, same, rooms, rooms if over else ())
+            return Site(nodes, plan, in_layout, partial, *lies, self.threads, self.weights_from)
+
+        seen: set[object] = set()
+        for height in HEIGHTS:
+            if height >= shapes[-1].oh:
+                break
+            plan = plan_strips(shapes, height, sources)
+            inner_bytes = sum(Layout.HWC.bytes(*shapes[i].output_dims) for i in _buffered(plan))
+            over = not stays and plan.may_overwrite_input
+            offered = []
+            if not stays and not over and nodes[0].op in WINDOWED_OPS and out_bytes <= in_bytes:
+                staged = plan_strips([staging(shapes[0]), *shapes], height, _staged(sources))
+                if _pays(staged, inner_bytes + out_bytes) and staged.may_overwrite_input:
+                    offered.append(site(staged, same=False, over=True))
+            if len(nodes) > 1 and _pays(plan, inner_bytes) and plan.steps not in seen:
+                seen.add(plan.steps)
+                same = plan.may_overwrite_input and shapes[-1].output_dims == dims
+                offered.append(site(plan, same=same, over=over))
+            yield from (one for one in offered if all(layer_primitives(one, i) for i in range(len(nodes))))
+
+    def holding(self, nodes: Group, source: str) -> tuple[bool, tuple[int | None, ...]] | None:
+        """Whether somebody keeps the input of a chain of these nodes until it has run; else how the chain does.
+
+        The second part is Site.held. None when a chain may not run there.
+        """
+        last, mine = nodes[-1], {node.output: node for node in nodes}
+        begin = min(self.order[name] for name in mine)
+        beside = [name for name in last.inputs[1:] if name not in mine]
+        if any(self.order.get(name, -1) >= begin for name in beside):
+            return None  # the other operand is made while the chain runs
+        others = [self.order[node.output] for node in self.readers[source] if node.output not in mine]
+        stays = any(number > self.order[last.output] for number in others) or self.graph.producer(source) is None
+        stays = stays or source in last.inputs[(0 if len(nodes) > 1 else 1) :]
+        if stays:
+            return True, (None,) * len(nodes)
+        if others:
+            return None  # read again while the chain runs, and by nobody afterwards: its end would not be the model's
+        held: dict[str, int] = {}
+        while source != last.output:
+            holder = max((n for n in self.readers[source] if n.output in mine), key=lambda n: self.order[n.output])
+            if holder.inputs.count(source) > 1:
+                return None
+            held[holder.name] = holder.inputs.index(source)
+            source = holder.output
+        return False, tuple(held.get(node.name) for node in nodes)
 
 
 def _row_local(node: Node) -> bool:
     return node.op in ROW_LOCAL_OPS and node.shape is not None and node.shape.h > 1
 
 
-def _only_reader(graph: Graph, node: Node, readers: dict[str, list[Node]]) -> Node | None:
-    """The next node of a path, or None. A second operand is read row by row too, so it must be whole by then."""
-    found = readers.get(node.output, [])
-    if len(found) != 1 or node.output in graph.outputs:
-        return None
-    after = found[0]
-    if not _row_local(after) or after.inputs[0] != node.output or node.output in after.inputs[1:]:
-        return None
-    # Only the last node may have a second operand; a path that goes on behind one would need both at once.
-    return after if node.shape is not None and node.shape.n_in == 1 else None
+def _may_be_part(node: Node) -> bool:
+    """Whether a node can write its rows among those of others: a residual would have to lie like them."""
+    return node.shape is not None and not node.shape.residual
 
 
-def _sites_of(
-    graph: Graph,
-    nodes: Sequence[Node],
-    order: dict[str, int],
-    readers: dict[str, list[Node]],
-    threads: int,
-    weights_from: str,
-) -> Iterator[Site]:
-    source = nodes[0].inputs[0]
-    if source in graph.outputs:
-        return
-    if any(node.shape is None or node.shape.n_in > 1 for node in nodes[:-1]):
-        return
-    producer = graph.producer(source)
-    if producer is not None and producer.op == VIEW:
-        return
-    dims = graph.tensors[source].chw
-    in_layout = canonical(Layout.HWC, *dims) if producer is not None else Layout.CHW
-    stays = _input_stays(graph, nodes, order, readers)
-    if stays is None:
-        return
-    shapes = [node.shape for node in nodes if node.shape is not None]
-    inner_bytes = sum(Layout.HWC.bytes(*shape.output_dims) for shape in shapes[:-1])
-    out_bytes = Layout.HWC.bytes(*shapes[-1].output_dims)
-    in_bytes = Layout.HWC.bytes(*dims)
-    seen: set[tuple[StripCall | StripMove, ...]] = set()
-    for height in HEIGHTS:
-        if height >= shapes[-1].oh:
-            break
-        plan = plan_strips(shapes, height)
-        over = not stays and plan.may_overwrite_input
-        if not stays and not over and nodes[0].op in WINDOWED_OPS and out_bytes <= in_bytes:
-            staged = plan_strips([staging(shapes[0]), *shapes], height)
-            if _pays(staged, inner_bytes + out_bytes) and staged.may_overwrite_input:
-                rooms = (in_bytes,)
-                yield Site(tuple(nodes), staged, in_layout, stays, False, rooms, rooms, threads, weights_from)
-        if len(nodes) > 1 and _pays(plan, inner_bytes) and plan.steps not in seen:
-            seen.add(plan.steps)
-            same = plan.may_overwrite_input and shapes[-1].output_dims == dims
-            rooms, taken = (in_bytes,), (in_bytes,) if over else ()
-            yield Site(tuple(nodes), plan, in_layout, stays, same, rooms, taken, threads, weights_from)
-
-
-def _input_stays(
-    graph: Graph, nodes: Sequence[Node], order: dict[str, int], readers: dict[str, list[Node]]
-) -> bool | None:
-    """Whether somebody keeps the input of a chain of these nodes until it has run; None when it may not run there."""
-    source, last = nodes[0].inputs[0], nodes[-1]
-    if any(order.get(name, -1) >= order[nodes[0].output] for name in last.inputs[1:]):
-        return None  # the other operand is made while the chain runs
-    later = any(order[reader.output] > order[last.output] for reader in readers[source])
-    stays = later or graph.producer(source) is None or source in last.inputs[1:]
-    # Read again while the chain runs, and by nobody afterwards: its end would not be the model's.
-    return None if not stays and len(readers[source]) > 1 else stays
-
-
-def sites_in_order(sites: Sequence[Site], graph: Graph) -> tuple[Site, ...]:
-    """Those of the sites where the order of `graph` lets a chain run; they are the sites of another order of it."""
-    order = {node.output: number for number, node in enumerate(graph.nodes)}
-    readers = _readers(graph)
+def _sources(nodes: Group, source: str) -> Sources | None:
+    """What each node of a chain reads; None when it is no chain of `source`."""
+    place = {node.output: i for i, node in enumerate(nodes)}
     found = []
-    for site in sites:
-        stays = _input_stays(graph, site.nodes, order, readers)
-        if stays:
-            site = dataclasses.replace(site, input_stays=True, rooms=site.rooms[:1], takes_over=())
-        if stays is not None and (site.takes_over or not site.staged):
-            found.append(dataclasses.replace(site, input_stays=stays))
+    for node in nodes:
+        ports = []
+        for port, name in enumerate(node.inputs):
+            beside = port > 0 and node is nodes[-1]
+            if name not in place and not beside and name != source:
+                return None
+            ports.append(place.get(name, BESIDE if beside else INPUT))
+        found.append(tuple(ports))
     return tuple(found)
 
 
-def _readers(graph: Graph) -> dict[str, list[Node]]:
-    found: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            found.setdefault(name, []).append(node)
-    return found
+def _staged(sources: Sources) -> Sources:
+    """The same behind a layer that copies the input."""
+    return ((INPUT,), *(tuple(0 if i == INPUT else i + 1 if i >= 0 else i for i in found) for found in sources))
+
+
+def _buffered(plan: StripPlan) -> Collection[int]:
+    """The layers with a rolling buffer."""
+    return [i for i, rows in enumerate(plan.buffer_rows) if rows]
 
 
 def _pays(plan: StripPlan, replaced_bytes: int) -> bool:
     """Whether the rolling buffers are small beside what they replace."""
-    return sum(plan.buffer_bytes(i) for i in range(len(plan.shapes) - 1)) <= KEPT_SHARE * replaced_bytes
+    return sum(plan.buffer_bytes(i) for i in _buffered(plan)) <= KEPT_SHARE * replaced_bytes

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from app.chains import Chain, Site
+from app.chains import Chain
+from app.sites import Site
 from kernels import registry
 from kernels.spec import Attrs, Layout, Primitive, Shape, canonical
 from kernels.split import on_threads
@@ -59,14 +60,14 @@ class NodeOption:
     def primitives(self) -> tuple[Primitive, ...]:
         """The routines called, in order; for the last node of a chain those of its layers."""
         if self.chain is not None:
-            return self.chain.primitives
+            return tuple(primitive for primitive in self.chain.primitives if primitive is not None)
         return tuple(call.primitive for call in self.calls)
 
     @property
     def name(self) -> str:
         """The routines called, joined by "+"."""
         if self.site is not None and self.chain is None:
-            return f"in {self.site.name}"
+            return f"in {self.out_layout}"
         if self.cuts:
             return f"slice_where_it_lies_{plain(self.in_layouts[0])}"
         return "+".join(primitive.name for primitive in self.primitives) or f"concat_by_slices_{plain(self.out_layout)}"
@@ -76,7 +77,7 @@ class NodeOption:
         """The name this option has among those of its node, the same in every sweep."""
         layouts = " ".join(name for name in (*self.in_layouts, self.out_layout) if "@" in name)
         place = "" if self.in_place is None else f" over {self.in_place}"
-        site = "" if self.site is None else f" in {self.site.name}"
+        site = "" if self.chain is None else f" in {self.chain.site.name}"
         kept = self.chain.residents if self.chain is not None else " resident" if self.resident else ""
         return self.name + site + place + kept + (layouts and f" {layouts}")
 

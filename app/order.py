@@ -82,7 +82,8 @@ class Orders:
         self._joined: list[tuple[int, list[int]]] = []
         self._nested: list[Pair] = []
         self._held: list[tuple[list[int], list[int]]] = []
-        self._chained: list[tuple[int, int, list[int], list[int]]] = []
+        self._chained: list[tuple[list[int], int, list[int], list[int]]] = []
+        self._kept: list[list[int]] = []
         groups = list(self._find())
         self.watched = frozenset(pair for pairs in groups for pair in pairs if self.precedence.free(*pair))
         self.together = [
@@ -101,8 +102,9 @@ class Orders:
         found: list[int] = [all(at[r] < at[concat] for r in readers) for concat, readers in self._joined]
         found += [max(group, key=at.__getitem__) for groups in self._held for group in groups]
         found += [at[a] < at[b] for a, b in self._nested]
-        for first, last, others, before in self._chained:
-            found += [all(at[u] < at[first] for u in before), any(at[r] > at[last] for r in others)]
+        found += [max(readers, key=at.__getitem__) for readers in self._kept]
+        for starts, last, others, before in self._chained:
+            found += [all(at[u] < at[v] for u in before for v in starts), any(at[r] > at[last] for r in others)]
         return tuple(found)
 
     def _find(self) -> Iterator[list[Pair]]:
@@ -126,24 +128,36 @@ class Orders:
             self._held.append((whole, [*whole, *pieces]))
             yield list(combinations(sorted({*whole, *pieces}), 2))
         graph = self.candidates.graph
-        for ends in dict.fromkeys((site.nodes[0], site.nodes[-1]) for site in self.candidates.sites):
+        groups = {site.nodes: site.source for site in self.candidates.sites}
+        for nodes, source in groups.items():
             # A chain needs its residual before it starts and its input not read by others before it ends.
-            first, last = (self._place[node.name] for node in ends)
-            others = sorted(self._readers[graph.resolve(ends[0].inputs[0]).tensor] - {first, last})
+            mine, last = {self._place[node.name] for node in nodes}, self._place[nodes[-1].name]
+            starts = self._of(source) & mine
+            others = sorted(self._of(source) - mine)
             before = set(self._reads[last])
-            for name in ends[1].inputs[1:]:
+            for name in nodes[-1].inputs:
                 if graph.resolve(name).tensor != name:  # a view runs just before the first node that reads it
-                    before |= self._readers[graph.resolve(name).tensor]
-            needed = sorted(before - {first})
-            self._chained.append((first, last, others, needed))
+                    before |= self._of(name)
+            needed = sorted(before - mine)
+            self._chained.append((sorted(starts), last, others, needed))
+            # Which of several readers has the input, or what keeps it since, at last.
+            kept = [sorted(self._of(name) & mine) for name in (source, *(node.output for node in nodes[:-1]))]
+            kept = [readers for readers in kept if len(readers) > 1]
+            self._kept += kept
             # What a chain leaves its output in is offered to the chains behind it.
             behind, grown = {last}, 0
             while len(behind) > grown:
                 grown = len(behind)
-                behind |= {
-                    self._place[site.nodes[-1].name]
-                    for site in self.candidates.sites
-                    if self._reads[self._place[site.nodes[0].name]] & behind
-                }
+                behind |= {self._place[more[-1].name] for more, read in groups.items() if self._makers(read) & behind}
             follow = [(last, v) for v in sorted(behind - {last})]
-            yield [(r, last) for r in others] + [(u, first) for u in needed] + follow
+            pairs = [pair for readers in kept for pair in combinations(readers, 2)]
+            yield [(r, last) for r in others] + [(u, v) for u in needed for v in sorted(starts)] + follow + pairs
+
+    def _of(self, name: str) -> set[int]:
+        """The nodes that read a tensor, be it through a view."""
+        return self._readers.get(self.candidates.graph.resolve(name).tensor, set())
+
+    def _makers(self, name: str) -> set[int]:
+        """The node that makes a tensor, if one does."""
+        producer = self.candidates.graph.producer(self.candidates.graph.resolve(name).tensor)
+        return set() if producer is None or producer.name not in self._place else {self._place[producer.name]}

@@ -1,52 +1,60 @@
 """Chains of layers run strip by strip: which rows each layer computes when, and the few rows kept in between. Pure.
 
-A chain is a path of row-local operators (convolutions, pools, element by element) of which only the last one's output
-is wanted whole. Its rows are computed in strips of `height` rows. For each strip every layer computes just the rows
-that the next one needs and does not have yet; the rows that a later strip needs again are moved to the front of a
-rolling buffer, so nothing is computed twice. After Alwani et al. 2016, Fused-layer CNN accelerators (reuse model).
+A chain is a group of row-local operators (convolutions, pools, element by element, concats of channels) that reads one
+tensor and of which only the last one's output is wanted whole. It may branch inside, as residual and inception blocks
+do. Every layer computes just the rows that its readers need and do not have yet; the rows that are needed again are
+moved to the front of a rolling buffer, so nothing is computed twice. After Alwani et al. 2016, Fused-layer CNN
+accelerators (reuse model).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from kernels.spec import Layout, Shape
+from kernels.spec import BINARY_OPS, Layout, Shape
 
 WINDOWED_OPS = frozenset({"conv", "max_pool", "avg_pool"})
 ROW_LOCAL_OPS = frozenset(
     {
         *WINDOWED_OPS,
         *("lrn", "scale", "prelu", "clamp", "leaky_relu", "elu", "hard_sigmoid"),
-        *("hard_swish", "sigmoid", "tanh", "add", "mul"),
+        *("hard_swish", "sigmoid", "tanh"),
+        *BINARY_OPS,
     }
 )
 """An output row depends on the input rows under its window only, and on nothing of other rows."""
+
+INPUT = -1
+"""Among the sources of a layer: the chain's input, which is whole."""
+BESIDE = -2
+"""A second operand of the last layer, whole as well, that is neither the input nor of the chain."""
 
 
 @dataclass(frozen=True)
 class StripCall:
     """Layer `layer` of a chain computes output rows [first, end) in one call on the geometry `shape`.
 
-    Its window reads `shape.h` rows from row `input_row` on: of the chain's whole input for layer 0, of the rolling
-    buffer of the layer before (row 0 is the buffer's first) for the others. The result goes to row `output_row` of the
-    layer's own buffer, or of the chain's whole output for the last layer.
+    On each port it reads from row `input_rows[port]` on, of a whole tensor or of the rolling buffer of the layer it
+    reads (row 0 is the buffer's first). The result goes to row `output_row` of the rolling buffer, or of the chain's
+    whole output. `strip` counts strips of the chain's output.
     """
 
     layer: int
     first: int
     end: int
     shape: Shape
-    input_row: int
+    input_rows: tuple[int, ...]
     output_row: int
+    strip: int
 
 
 @dataclass(frozen=True)
 class StripMove:
-    """Rows [row, row + rows) of layer `layer`'s buffer move to row `to`: the next strip needs them again.
+    """Rows [row, row + rows) of layer `layer`'s buffer move to row `to`: they are needed again.
 
     They are rows [first, first + rows) of its output. `to` is 0, or where the move before it ended when rows would
     otherwise move onto themselves.
@@ -57,45 +65,71 @@ class StripMove:
     rows: int
     to: int
     first: int
+    strip: int
+
+
+Sources = tuple[tuple[int, ...], ...]
+"""Per layer and port the layer it reads, or INPUT or BESIDE."""
 
 
 @dataclass(frozen=True)
 class StripPlan:
-    """What a chain does, in order, and how many rows the buffer of each layer but the last must hold."""
+    """What a chain does, in order, and how many rows each layer's rolling buffer holds.
+
+    The last layer has no buffer, and neither has a layer that writes into a concat: `places` says for each layer whose
+    buffer (or whole output) holds its rows, and from which channel on.
+    """
 
     shapes: tuple[Shape, ...]
+    sources: Sources
     height: int
     steps: tuple[StripCall | StripMove, ...]
     buffer_rows: tuple[int, ...]
+    places: tuple[tuple[int, int], ...]
 
-    @property
+    @cached_property
     def calls(self) -> tuple[StripCall, ...]:
         """The calls without the moves."""
         return tuple(step for step in self.steps if isinstance(step, StripCall))
+
+    @property
+    def input_dims(self) -> tuple[int, int, int]:
+        """(c, h, w) of the chain's input."""
+        return next(
+            shape.input_dims(found.index(INPUT))
+            for shape, found in zip(self.shapes, self.sources, strict=True)
+            if INPUT in found
+        )
 
     @property
     def may_overwrite_input(self) -> bool:
         """Whether the output may be written over the input, both from the same byte on.
 
         Byte for byte: what a call of the last layer writes ends before the first row that this call or a later one
-        still reads of the input.
+        still reads of the input. An operand of the last layer that is the input itself does not count: its rows are
+        read by the call that writes over them.
         """
-        first, last = self.shapes[0], len(self.shapes) - 1
+        last = len(self.shapes) - 1
         out = self.shapes[last]
-        if math.prod(out.output_dims) > math.prod(first.input_dims(0)):
+        c, h, w = self.input_dims
+        if out.op == "concat" or math.prod(out.output_dims) > c * h * w:
             return False
-        unread = first.h  # from the end backwards: the first row that is still to be read
+        unread = h  # from the end backwards: the first row that is still to be read
         for call in reversed(self.calls):
-            if call.layer == 0:
-                unread = min(unread, call.input_row)
-            if call.layer == last and unread < first.h and call.end * out.m * out.ow > unread * first.c * first.w:
+            reads = [
+                row
+                for port, (row, source) in enumerate(zip(call.input_rows, self.sources[call.layer], strict=True))
+                if source == INPUT and (port == 0 or call.layer != last)
+            ]
+            unread = min([unread, *reads])
+            if call.layer == last and unread < h and call.end * out.m * out.ow > unread * c * w:
                 return False
         return True
 
     def buffer_bytes(self, layer: int) -> int:
-        """Bytes of the rolling buffer behind `layer`, in hwc."""
+        """Bytes of the rolling buffer behind `layer`, in hwc; 0 when it has none."""
         s = self.shapes[layer]
-        return Layout.HWC.bytes(s.m, self.buffer_rows[layer], s.ow)
+        return Layout.HWC.bytes(s.m, self.buffer_rows[layer], s.ow) if self.buffer_rows[layer] else 0
 
 
 def _span(shape: Shape, first: int, end: int) -> tuple[int, int]:
@@ -108,8 +142,10 @@ def _span(shape: Shape, first: int, end: int) -> tuple[int, int]:
     )
 
 
-def rows_needed(shape: Shape, first: int, end: int) -> tuple[int, int]:
+def rows_needed(shape: Shape, first: int, end: int, port: int = 0) -> tuple[int, int]:
     """Input rows [from, to) inside the image that output rows [first, end) read; empty ranges are (r, r)."""
+    if port:  # a residual or the other operand: the very rows
+        return first, end
     top, bottom = _span(shape, first, end)
     start = min(max(0, top), shape.h)
     return start, max(start, min(shape.h, bottom))
@@ -121,56 +157,175 @@ def staging(shape: Shape) -> Shape:
     return Shape("slice", *dims, *dims)
 
 
-def plan_strips(shapes: Sequence[Shape], height: int) -> StripPlan:
-    """The steps of a chain whose last output comes in strips of `height` rows (the last strip may be lower).
+def in_line(shapes: Sequence[Shape]) -> Sources:
+    """The sources of layers of which each reads the one before; other operands lie beside."""
+    return tuple((i - 1, *[BESIDE] * (shape.n_in - 1)) for i, shape in enumerate(shapes))
 
-    `shapes[i + 1]` reads the output of `shapes[i]`. Raises ValueError on a chain that does not fit together.
+
+def plan_strips(shapes: Sequence[Shape], height: int, sources: Sources | None = None) -> StripPlan:
+    """The steps of a chain whose layers compute about `height` rows at a time (None: each layer reads the one before).
+
+    Raises ValueError on a chain that does not fit together.
     """
-    for before, after in itertools.pairwise(shapes):
-        if before.output_dims != after.input_dims(0):
-            raise ValueError(f"[{before.key()}] does not feed [{after.key()}]")
+    sources = in_line(shapes) if sources is None else sources
     if height < 1:
         raise ValueError(f"strips of {height} rows")
-    last = len(shapes) - 1
-    done = [0] * len(shapes)  # rows computed so far
-    kept = [0] * len(shapes)  # the row that lies first in the buffer
-    capacity = [0] * len(shapes)
-    steps: list[StripCall | StripMove] = []
-    while done[last] < shapes[last].oh:
-        goal = [0] * len(shapes)
-        goal[last] = min(shapes[last].oh, done[last] + height)
-        for i in range(last, 0, -1):
-            goal[i - 1] = max(done[i - 1], rows_needed(shapes[i], done[i], goal[i])[1] if goal[i] > done[i] else 0)
-        for i in range(last):
-            if goal[i + 1] > done[i + 1]:
-                keep = min(rows_needed(shapes[i + 1], done[i + 1], goal[i + 1])[0], done[i])
-                if keep > kept[i]:
-                    ahead = keep - kept[i]
-                    for row in range(keep, done[i], ahead):
-                        rows = min(ahead, done[i] - row)
-                        steps.append(StripMove(i, row - kept[i], rows, to=row - keep, first=row))
-                    kept[i] = keep
-            capacity[i] = max(capacity[i], goal[i] - kept[i])
-        for i, shape in enumerate(shapes):
-            if goal[i] == done[i]:
-                continue
-            first, end = rows_needed(shape, done[i], goal[i])
-            top, bottom = _span(shape, done[i], goal[i])
-            steps.append(
-                StripCall(
-                    layer=i,
-                    first=done[i],
-                    end=goal[i],
-                    shape=dataclasses.replace(
-                        shape,
-                        h=end - first,
-                        oh=goal[i] - done[i],
-                        pad_t=max(0, first - top),
-                        pad_b=max(0, bottom - end),
-                    ),
-                    input_row=first if i == 0 else first - kept[i - 1],
-                    output_row=done[i] if i == last else done[i] - kept[i],
-                )
+    return _Planner(tuple(shapes), sources, height).plan()
+
+
+class _Planner:
+    """Goes through the strips of a chain and writes down its steps.
+
+    Layers whose rows all later layers depend on alone, the *joints*, advance by `height` rows at a time, each as far as
+    the next one needs for its own next rows: so the buffers of a long chain stay as low as those of a short one. What
+    lies between two joints, a branching block, advances together.
+    """
+
+    def __init__(self, shapes: tuple[Shape, ...], sources: Sources, height: int):
+        self.shapes, self.sources, self.height = shapes, sources, height
+        self.last = len(shapes) - 1
+        self._check()
+        self.places = self._places()
+        self.readers: list[list[tuple[int, int]]] = [[] for _ in shapes]  # of each layer: (reader, port)
+        for i, found in enumerate(sources):
+            for port, source in enumerate(found):
+                if source >= 0 and shapes[i].op != "concat":
+                    self.readers[source].append((i, port))
+        self.done = [0] * len(shapes)  # rows computed so far
+        self.kept = [0] * len(shapes)  # the row that lies first in the buffer
+        self.capacity = [0] * len(shapes)
+        self.steps: list[StripCall | StripMove] = []
+        self.strip = 0
+
+    def plan(self) -> StripPlan:
+        joints = self._joints()
+        rows = self.shapes[self.last].oh
+        while self.done[self.last] < rows:
+            self.piece(joints, len(joints) - 1, min(rows, self.done[self.last] + self.height))
+            self.strip += 1
+        buffer_rows = tuple(0 if i == self.last else self.capacity[i] for i in range(len(self.shapes)))
+        steps = tuple(self.steps)
+        return StripPlan(self.shapes, self.sources, self.height, steps, buffer_rows, tuple(self.places))
+
+    def _check(self) -> None:
+        whole = {
+            s.input_dims(p)
+            for s, f in zip(self.shapes, self.sources, strict=True)
+            for p, x in enumerate(f)
+            if x == INPUT
+        }
+        if len(whole) != 1:
+            raise ValueError(f"inputs of {sorted(whole)}")
+        for i, (shape, found) in enumerate(zip(self.shapes, self.sources, strict=True)):
+            if len(found) != shape.n_in or any(source >= i or source < BESIDE for source in found):
+                raise ValueError(f"[{shape.key()}] cannot read layers {found}")
+            for port, source in enumerate(found):
+                if source >= 0 and self.shapes[source].output_dims != shape.input_dims(port):
+                    raise ValueError(f"[{self.shapes[source].key()}] does not feed [{shape.key()}]")
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Whose buffer holds the rows of each layer, and from which channel on."""
+        places = [(i, 0) for i in range(len(self.shapes))]
+        for i in reversed(range(len(self.shapes))):  # a concat before what it reads, so nested ones fall into place
+            if self.shapes[i].op == "concat":
+                root, channel = places[i]
+                for source, extent in zip(self.sources[i], self.shapes[i].parts, strict=True):
+                    used = sum(found.count(source) for found in self.sources)
+                    if source < 0 or used > 1:
+                        raise ValueError(
+                            "a concat in a chain is the only reader of its parts, and all are of the chain"
+                        )
+                    places[source] = (root, channel)
+                    channel += extent
+        return places
+
+    def _joints(self) -> list[int]:
+        """Layers that no later layer reads past, the last one included."""
+        lowest, found = self.last, [self.last]  # lowest: the first layer that layers from here on read
+        for i in reversed(range(self.last)):
+            lowest = min([lowest, *(source for source in self.sources[i + 1] if source >= 0)])
+            if lowest >= i and self.places[i][0] == i:  # a part of a concat is there when all of it is
+                found.append(i)
+        return found[::-1]
+
+    def piece(self, joints: Sequence[int], number: int, end: int) -> None:
+        """Rows up to `end` of joint `number`, and before them all that they need."""
+        joint, before = joints[number], joints[number - 1] if number else -1
+        goal = {i: self.done[i] for i in range(before + 1, joint + 1)}
+        goal[joint] = end
+        need = self.done[before] if number else 0
+        for i in range(joint, before, -1):
+            for port, source in enumerate(self.sources[i]):
+                if source < 0 or goal[i] == self.done[i]:
+                    continue
+                _, upto = rows_needed(self.shapes[i], self.done[i], goal[i], port)
+                if source == before:
+                    need = max(need, upto)
+                else:
+                    goal[source] = max(goal[source], upto)
+        if number:
+            self.advance(joints, number - 1, need)
+        for i in range(before + 1, joint + 1):
+            self.make_room(i, goal[i])
+        for i in range(before + 1, joint + 1):
+            if goal[i] > self.done[i]:
+                self.compute(i, goal[i])
+
+    def advance(self, joints: Sequence[int], number: int, need: int) -> None:
+        """Rows up to `need` of a joint, about `height` at a time; the odd ones come with the first."""
+        joint = joints[number]
+        while (left := need - self.done[joint]) > 0:
+            times = max(1, left // self.height)
+            self.piece(joints, number, need - (times - 1) * self.height)
+
+    def make_room(self, layer: int, goal: int) -> None:
+        """Rows that nobody needs any more leave the buffer of `layer`, those needed again move to its front."""
+        if layer == self.last or self.places[layer][0] != layer or goal == self.done[layer]:
+            return
+        kept, done = self.kept[layer], self.done[layer]
+        keep = min(
+            (
+                rows_needed(self.shapes[i], self.done[i], self.done[i] + 1, port)[0]
+                for i, port in self.readers[layer]
+                if self.done[i] < self.shapes[i].oh
+            ),
+            default=done,
+        )
+        keep = min(keep, done)
+        if (ahead := keep - kept) > 0:
+            for row in range(keep, done, ahead):
+                rows = min(ahead, done - row)
+                self.steps.append(StripMove(layer, row - kept, rows, to=row - keep, first=row, strip=self.strip))
+            self.kept[layer] = keep
+        self.capacity[layer] = max(self.capacity[layer], goal - self.kept[layer])
+
+    def compute(self, layer: int, goal: int) -> None:
+        """One call for the rows up to `goal`; a concat is there when its parts are."""
+        shape, done = self.shapes[layer], self.done[layer]
+        self.done[layer] = goal
+        if shape.op == "concat":
+            return
+        first, end = rows_needed(shape, done, goal)
+        top, bottom = _span(shape, done, goal)
+        input_rows = []
+        for port, source in enumerate(self.sources[layer]):
+            row = rows_needed(shape, done, goal, port)[0]
+            input_rows.append(row if source < 0 else row - self.kept[self.places[source][0]])
+        root = self.places[layer][0]
+        self.steps.append(
+            StripCall(
+                layer=layer,
+                first=done,
+                end=goal,
+                shape=dataclasses.replace(
+                    shape,
+                    h=end - first,
+                    oh=goal - done,
+                    pad_t=max(0, first - top),
+                    pad_b=max(0, bottom - end),
+                ),
+                input_rows=tuple(input_rows),
+                output_row=done if root == self.last else done - self.kept[root],
+                strip=self.strip,
             )
-            done[i] = goal[i]
-    return StripPlan(tuple(shapes), height, tuple(steps), tuple(capacity[:last]))
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Network:
 
 def all_networks(models: Path, only: list[str], huge: bool) -> Iterator[Network]:
     """The trained networks of `models` (when present), the example library, those of bench/networks.py."""
-    drawn: dict[str, Callable[[], bytes]] = {name: lambda n=name: zoo.materialise(n) for name in zoo.EXAMPLES}
+    drawn: dict[str, Callable[[], bytes]] = {name: functools.partial(zoo.materialise, name) for name in zoo.EXAMPLES}
     drawn |= made.NETWORKS
     trained = {path.stem: path for path in sorted(models.glob("*.onnx"))}
     unknown = sorted(set(only) - drawn.keys() - trained.keys())

@@ -238,7 +238,12 @@ class FlowSolver:
             self._close_slower(self._mip, known[1])
             time_limit_s = min(PATIENCE_S, self._patience_s, math.inf if time_limit_s is None else time_limit_s)
         started = time.perf_counter()
+        # Presolve of HiGHS 1.15.1 can lose the optimum of a MIP: its answer counts where a known one confirms it.
+        self._mip.setOptionValue("presolve", "choose" if known is not None else "off")
         run(self._mip, time_limit_s, should_cancel)
+        if known is not None and self._missed(known[1]):
+            self._mip.setOptionValue("presolve", "off")
+            run(self._mip, time_limit_s, should_cancel)
         stopped, held = status(self._mip.getModelStatus())
         if known is not None:
             self._patience_s -= time.perf_counter() - started
@@ -252,6 +257,13 @@ class FlowSolver:
         if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
             selection = self._decode(np.asarray(self._mip.getSolution().col_value))
         return _Found(stopped, Held.NOTHING if selection is None else held, selection, bound_ns, "mip")
+
+    def _missed(self, known_ns: int) -> bool:
+        """Whether the MIP claims an optimum, or that there is none, though a selection takes `known_ns`."""
+        assert self._mip is not None
+        _, held = status(self._mip.getModelStatus())
+        found_ns = self._mip.getInfo().objective_function_value / self._scale
+        return held is Held.INFEASIBILITY or (held is Held.OPTIMUM and found_ns > known_ns + 0.5)
 
     def _known(self) -> tuple[Selection, int] | None:
         """A selection within the budget and all cuts from elsewhere, and its time."""

@@ -12,7 +12,8 @@ import pyomo.environ as pyo
 from pyomo.core.expr.numeric_expr import LinearExpression
 from pyomo.repn import generate_standard_repn
 
-from solver.flow import Flow, added_bytes
+from solver.flow import Flow
+from solver.step_memory import added_bytes
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]

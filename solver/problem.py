@@ -108,11 +108,16 @@ class Edge:
 
 @dataclass(frozen=True)
 class Problem:
-    """Nodes in execution order and the edges between them; src < dst on every edge."""
+    """Nodes in execution order and the edges between them; src < dst on every edge.
+
+    `tied` names layouts of which the caller promises what follows from the conversions: while one node runs and the
+    output of an earlier one that does not feed it is still to be read, both have such a layout or neither, if both can.
+    """
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     align_bytes: int = 64  # every buffer of the arena is rounded up to this
+    tied: frozenset[str] = frozenset()
 
     @cached_property
     def in_edges(self) -> tuple[tuple[int, ...], ...]:

@@ -58,5 +58,5 @@ def _offer_lines(candidates: Candidates) -> Iterator[str]:
             yield f"{node.name}: {layout} is {place}"
     for site in candidates.sites:
         calls = [sorted((shape.key(), count) for shape, count in shapes.items()) for shapes in site.call_shapes]
-        kept = f"{site.input_stays} {site.overwrites} {site.buffer_offsets}"
-        yield f"chain {site.name}: {site.in_layout}, {kept}, {calls}"
+        kept = f"{site.input_stays} {site.held} {site.overwrites} {site.buffer_offsets}"
+        yield f"chain {site.name}: {site.in_layout}, {site.plan.sources}, {kept}, {calls}"

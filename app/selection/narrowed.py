@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from app.candidates import Candidates
-from app.chains import Site
 from app.costs import CostTable
 from app.options import NodeOption
 from app.selection.limits import Limits
 from app.selection.problem import Built, chain_options, time_from
+from app.sites import Site
 from app.slices import buffer_of
 
 Options = dict[int, tuple[NodeOption, ...]]

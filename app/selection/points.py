@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from app.costs import Cost, CostTable
-from app.options import plain
+from app.options import NodeOption, plain
 from app.points import ConversionChoice, LayerChoice, PlacedBuffer, Point
 from app.selection.problem import Built
+from kernels.spec import Layout
 from solver import problem as sp
 from solver.arena import Arena, place
 from solver.check import check
@@ -94,7 +95,12 @@ def point_id(layers: tuple[LayerChoice, ...], method: str = "") -> str:
 
 def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[LayerChoice]:
     chosen = [options[i] if options else None for options, i in zip(built.options, selection.options, strict=True)]
-    chains = {option.site: option.chain for option in chosen if option is not None and option.chain is not None}
+    chains = {
+        inside: option.chain
+        for option in chosen
+        if option is not None and option.chain is not None
+        for inside in option.chain.site.nodes
+    }
     for node, option in zip(built.operators, chosen, strict=True):
         if node is None or option is None:
             continue
@@ -103,9 +109,9 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
         if option.site is None:
             keys, primitives = built.candidates.call_keys(option), option.primitives
         else:
-            chain = chains[option.site]
-            layer = option.site.nodes.index(node)
-            keys, primitives = list(chain.step_keys(layer)), (chain.primitives[layer],)
+            chain = chains[node]
+            layer = chain.site.nodes.index(node)
+            keys, primitives = list(chain.step_keys(layer)), chain.layer_primitives(layer)
             weights_bytes, resident_bytes = chain.layer_weights_bytes(layer), chain.layer_resident_bytes(layer)
         used = [costs[key] for key in keys]
         call_ns = tuple(costs.ns(key) for key in keys)
@@ -114,11 +120,11 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             node=node.name,
             op=node.op,
             shape=node.shape.key(),
-            primitive=option.name if option.site is None else primitives[0].name,
+            primitive=option.name if option.site is None else "".join(p.name for p in primitives),
             family=primitives[0].family if primitives else option.family,
-            variant=option.variant if option.site is None else primitives[0].variant,
-            in_layout=primitives[0].in_layout if primitives else plain(option.in_layouts[0]),
-            out_layout=primitives[0].out_layout if primitives else plain(option.out_layout),
+            variant=option.variant if option.site is None else "".join(p.variant for p in primitives),
+            in_layout=primitives[0].in_layout if primitives else _plain(option, option.in_layouts[0]),
+            out_layout=primitives[0].out_layout if primitives else _plain(option, option.out_layout),
             in_place=option.in_place,
             time_ns=sum(call_ns),
             p10_ns=p10_ns,
@@ -129,9 +135,14 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             conversion_ns=0,
             option=option.key,
             call_ns=call_ns,
-            strips=option.site.name if option.site is not None else "",
+            strips=chains[node].site.name if option.site is not None else "",
             resident_bytes=resident_bytes,
         )
+
+
+def _plain(option: NodeOption, layout: str) -> Layout:
+    """The layout behind a name of an option that calls nothing; in chains everything is hwc."""
+    return plain(layout) if option.site is None else Layout.HWC
 
 
 def _with_conversions(layer: LayerChoice, conversions: list[ConversionChoice]) -> LayerChoice:

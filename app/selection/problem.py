@@ -9,14 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.candidates import Candidates
-from app.chains import TOKEN, WHOLE, Chain
+from app.chains import Chain
 from app.costs import CostKey, CostTable, MissingCost
 from app.graph.ir import Node
 from app.links import Link
 from app.options import NodeOption, pitch_of, plain
 from app.rooms import room_bytes_of
 from app.selection.holds import Conversions, hidden_choice, holding, into_hold, out_of_hold, releasing
+from app.sites import TOKEN, WHOLE, Site
 from app.slices import buffer_of
+from app.strips import INPUT
 from kernels.spec import Layout, canonical
 from solver import problem as sp
 from solver.evaluate import ImpossibleSelection
@@ -157,7 +159,7 @@ def build_problem(candidates: Candidates, time_ns: Callable[[CostKey], int]) -> 
         )
         for consumer, link in links
     )
-    problem = sp.Problem(tuple(nodes), edges)
+    problem = sp.Problem(tuple(nodes), edges, tied=_tied(candidates, strips))
     return Built(problem, candidates, tuple(labels), tuple(operators), tuple(options), tuple(link for _, link in links))
 
 
@@ -190,28 +192,65 @@ def solver_option(candidates: Candidates, option: NodeOption, time_ns: Callable[
 def chain_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
     """The options of nodes inside chains. The tokens between them let a chain run as a whole or not at all."""
     found: dict[str, list[NodeOption]] = {}
+    inner: dict[tuple[object, ...], NodeOption] = {}
     for site in dict.fromkeys(chain.site for chain in candidates.chains):
         for room_bytes in site.rooms:
-            reads = f"{WHOLE}{site.in_layout}"
             for layer, node in enumerate(site.nodes[:-1]):
                 # Until the last node runs, the chain holds on to its input, unless somebody else does.
-                held, token = None if site.input_stays else 0, site.token(layer, room_bytes)
-                found.setdefault(node.name, []).append(NodeOption((), (reads,), token, held, site))
-                reads = token
+                reads, token, held = _inner_layouts(site, layer, room_bytes), site.token(room_bytes), site.held[layer]
+                inner.setdefault((node.name, reads, token, held), NodeOption((), reads, token, held, site))
+    for (name, *_), option in inner.items():
+        found.setdefault(str(name), []).append(option)
     for chain in candidates.chains:
         site, last = chain.site, chain.site.nodes[-1]
         assert last.shape is not None
-        layouts = [canonical(Layout.HWC, *last.shape.input_dims(port)) for port in range(1, last.shape.n_in)]
         out = canonical(Layout.HWC, *last.shape.output_dims)
-        over = [1] if last.shape.residual and _may_overwrite(chain) else []
+        over = [1] if site.lies_over and _may_overwrite(chain) else []
         for room_bytes in site.rooms:
-            reads = site.token(len(site.nodes) - 2, room_bytes) if len(site.nodes) > 1 else site.in_layout
+            reads = _last_layouts(site, room_bytes)
             places: list[tuple[int | None, str]] = [(place, out) for place in (None, *over) if not site.staged]
-            places += [(0, site.over_input(room_bytes))] if room_bytes in site.takes_over else []
+            places += [(site.held[-1], site.over_input(room_bytes))] if room_bytes in site.takes_over else []
             found.setdefault(last.name, []).extend(
-                NodeOption((), (reads, *layouts), written, place, site, chain) for place, written in places
+                NodeOption((), reads, written, place, site, chain) for place, written in places
             )
     return {name: tuple(options) for name, options in found.items()}
+
+
+def _tied(candidates: Candidates, chained: Mapping[str, tuple[NodeOption, ...]]) -> frozenset[str]:
+    """The layouts that nodes take together or not at all.
+
+    Inside chains that have all readers of their input, and slices of a buffer that one concat alone joins.
+    """
+    every = (option for options in chained.values() for option in options if option.chain is None)
+    inside = {o.out_layout for o in every if o.site is not None and not o.site.partial}
+    joins: dict[str, set[str]] = {}
+    for places in candidates.slices.values():
+        for name, place in places.items():
+            joins.setdefault(name, set()).add(place.join)
+    nested = {
+        place.buffer
+        for found in candidates.slices.values()
+        for place in found.values()
+        if place.join in candidates.slices
+        and any(other.buffer == place.buffer for other in candidates.slices[place.join].values())
+    }
+    return frozenset(inside | {name for name in joins if buffer_of(name) not in nested})
+
+
+def _inner_layouts(site: Site, layer: int, room_bytes: int) -> tuple[str, ...]:
+    """What a node that is not the last reads: tokens, and the chain's input as it is."""
+    return tuple(f"{WHOLE}{site.in_layout}" if i == INPUT else site.token(room_bytes) for i in site.feeds(layer))
+
+
+def _last_layouts(site: Site, room_bytes: int) -> tuple[str, ...]:
+    """What the last node reads, for the whole chain."""
+    shape = site.nodes[-1].shape
+    assert shape is not None
+    found = []
+    for port, feed in enumerate(site.feeds(len(site.nodes) - 1)):
+        alone = site.in_layout if feed == INPUT else canonical(Layout.HWC, *shape.input_dims(port))
+        found.append(site.token(room_bytes) if feed >= 0 else alone)
+    return tuple(found)
 
 
 def _held_bytes(option: NodeOption) -> int:
@@ -224,7 +263,8 @@ def _may_overwrite(chain: Chain) -> bool:
     """Whether the last node's output may take the place of its residual."""
     nodes = chain.site.nodes
     residual = nodes[-1].inputs[1]
-    return chain.primitives[-1].residual and (residual != nodes[0].inputs[0] or chain.site.overwrites)
+    primitive = chain.primitives[-1]
+    return primitive is not None and primitive.residual and (residual != chain.site.source or chain.site.overwrites)
 
 
 def _conversions(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
-from app.chains import ALIGN_BYTES, Chain, layer_primitives, mover
+from app.chains import Chain, layer_primitives
 from app.errors import UserError
 from app.graph.ir import Graph, Node
 from app.links import ConversionStep
@@ -17,9 +17,10 @@ from app.points import Point
 from app.schedule import Call, Operand, PlannedBuffer, Port, Region, Schedule, Strip
 from app.selection.overwriting import overwritten
 from app.selection.problem import Built, build_problem, selection_of
+from app.sites import ALIGN_BYTES, mover
 from app.slices import Slice, buffer_of
-from app.strips import StripMove
-from kernels.spec import F32_BYTES, Attrs, Layout
+from app.strips import BESIDE, INPUT, StripCall, StripMove
+from kernels.spec import F32_BYTES, Attrs, Layout, Primitive, Shape
 from solver import problem as sp
 
 Place = tuple[str, str, int | None]  # kind, node, port of app.points.PlacedBuffer
@@ -43,6 +44,9 @@ class _Writer:
         self.times = {layer.node: layer for layer in self.point.layers}
         self.conversion_ns = {(c.consumer, c.port, c.primitive): c.time_ns for c in self.point.conversions}
         self.storage: dict[int, Operand] = {}
+        self.place_of = {
+            link.tensor: edge.src for edge, link in zip(self.built.problem.edges, self.built.links, strict=True)
+        }
         self.wholes: dict[str, Operand] = {}  # buffers of slices
         self.calls: list[Call] = []
         self.copies: list[tuple[Operand, Operand]] = []
@@ -96,7 +100,7 @@ class _Writer:
         assert node.shape is not None
         option = self.built.options[v][self.selection.options[v]]
         if option.site is not None and option.chain is None:
-            self.storage[v] = operands[0]  # the chain's input, until its last node runs
+            self.storage[v] = operands[option.in_place or 0]  # the chain's input, if this node holds it
             return
         output = self.output(v, node, option, operands)
         self.storage[v] = output
@@ -133,87 +137,87 @@ class _Writer:
         return found
 
     def run_chain(self, chain: Chain, operands: list[Operand], output: Operand) -> None:
-        """The calls of a chain whose whole input, and residual if any, are `operands`."""
-        site, last = chain.site, len(chain.site.plan.shapes) - 1
+        """The calls of a chain; `operands` are those of its last node."""
+        site, plan = chain.site, chain.site.plan
+        last = len(plan.shapes) - 1
         base = self.arena(("workspace", site.nodes[-1].name, None), chain.workspace_bytes)
-
-        def inside(whole: Operand, skip_bytes: int, size_bytes: int) -> Operand:
-            return dataclasses.replace(whole, offset_bytes=whole.offset_bytes + skip_bytes, size_bytes=size_bytes)
-
-        def rows(whole: Operand, row: int, row_bytes: int, size_elems: int) -> Operand:
-            return inside(whole, row * row_bytes, F32_BYTES * size_elems)
-
-        def buffer(layer: int) -> Operand:
-            return inside(base, site.buffer_offsets[layer], site.plan.buffer_bytes(layer))
-
+        given = operands[0] if len(site.nodes) == 1 else self.storage[self.place_of[site.source]]
         times = {node.name: iter(self.times[node.name].call_ns) for node in site.nodes}
         residents = self.residents(chain)
-        number = 0  # the strip
-        for step in site.plan.steps:
-            node, whole_shape = site.node_of(step.layer), site.plan.shapes[step.layer]
-            row_bytes = F32_BYTES * whole_shape.m * whole_shape.ow
+
+        def inside(whole: Operand, skip_bytes: int, size_elems: int) -> Operand:
+            return dataclasses.replace(
+                whole, offset_bytes=whole.offset_bytes + skip_bytes, size_bytes=F32_BYTES * size_elems
+            )
+
+        def held(layer: int, row: int, size_elems: int) -> Operand:
+            """Rows of a layer from `row` of its buffer on, or of the output."""
+            joined, channel = plan.places[layer]
+            shape = plan.shapes[joined]
+            whole = output if joined == last else inside(base, site.buffer_offsets[joined], 0)
+            return inside(whole, F32_BYTES * (row * shape.m * shape.ow + channel), size_elems)
+
+        def read(call: StripCall, shape: Shape, port: int, size_elems: int) -> Operand:
+            source, row = plan.sources[call.layer][port], call.input_rows[port]
+            if source >= 0:
+                return held(source, row, size_elems)
+            c, _, w = shape.input_dims(port)
+            # A row of chw is one of each plane; the others follow at the pitch of the whole image.
+            of_row = w if source == INPUT and site.reads_planes(call.layer) else c * w
+            return inside(operands[port] if source == BESIDE else given, F32_BYTES * row * of_row, size_elems)
+
+        for step in plan.steps:
+            node, whole_shape, move = site.node_of(step.layer), plan.shapes[step.layer], mover()
             if isinstance(step, StripMove):
                 shape = site.copy_shape(step)
                 assert shape is not None
-                kept = buffer(step.layer)
-                size_elems = step.rows * row_bytes // F32_BYTES
-                end = step.first + step.rows
-                strip = Strip(site.name, number, node.name, whole_shape, step.first, end, KEPT)
-                self.calls.append(
-                    Call(
-                        label=strip.label,
-                        primitive=mover().name,
-                        shape=shape,
-                        attrs=Attrs(),
-                        inputs=(rows(kept, step.row, row_bytes, size_elems),),
-                        output=rows(kept, step.to, row_bytes, size_elems),
-                        workspace=None,
-                        weights=None,
-                        bias=None,
-                        predicted_ns=next(times[node.name]),
-                        strip=strip,
-                    )
-                )
+                size_elems = move.output_elems(shape)
+                strip = Strip(site.name, step.strip, node.name, whole_shape, step.first, step.first + step.rows, KEPT)
+                inputs, target = [held(step.layer, step.row, size_elems)], held(step.layer, step.to, size_elems)
+                self.add(move, shape, inputs, target, next(times[node.name]), strip)
                 continue
             staged = step.layer < site.staged
-            strip = Strip(site.name, number, node.name, whole_shape, step.first, step.end, STAGED if staged else "")
-            number += step.layer == last
-            primitive = mover() if staged else chain.primitives[step.layer - site.staged]
+            primitive = move if staged else chain.primitives[step.layer - site.staged]
+            assert primitive is not None
             shape = site.call_shape(step)
-            # A row of chw is one of each plane; the others follow at the pitch of the whole image.
-            channels = 1 if step.layer == 0 and site.in_layout is Layout.CHW else shape.c
-            inputs = [
-                rows(
-                    operands[0] if step.layer == 0 else buffer(step.layer - 1),
-                    step.input_row,
-                    F32_BYTES * channels * shape.w,
-                    primitive.input_elems(shape, 0),
-                )
-            ]
-            if shape.n_in > 1:
-                inputs.append(rows(operands[1], step.output_row, row_bytes, primitive.input_elems(shape, 1)))
+            strip = Strip(site.name, step.strip, node.name, whole_shape, step.first, step.end, STAGED if staged else "")
+            inputs = [read(step, shape, port, primitive.input_elems(shape, port)) for port in range(shape.n_in)]
+            target = held(step.layer, step.output_row, primitive.output_elems(shape))
             scratch_bytes = primitive.workspace_bytes(shape)
-            self.calls.append(
-                Call(
-                    label=strip.label,
-                    primitive=primitive.name,
-                    shape=shape,
-                    attrs=Attrs() if staged else node.attrs,
-                    inputs=tuple(inputs),
-                    output=rows(
-                        output if step.layer == last else buffer(step.layer),
-                        step.output_row,
-                        row_bytes,
-                        primitive.output_elems(shape),
-                    ),
-                    workspace=inside(base, site.buffer_offsets[-1], scratch_bytes) if scratch_bytes else None,
-                    weights=None if staged else node.weights,
-                    bias=None if staged else node.bias,
-                    predicted_ns=next(times[node.name]),
-                    strip=strip,
-                    resident=None if staged else residents.get(step.layer - site.staged),
-                )
+            scratch = inside(base, site.buffer_offsets[-1], scratch_bytes // F32_BYTES) if scratch_bytes else None
+            worker = None if staged else node
+            resident = None if staged else residents.get(step.layer - site.staged)
+            self.add(primitive, shape, inputs, target, next(times[node.name]), strip, scratch, worker, resident)
+
+    def add(
+        self,
+        primitive: Primitive,
+        shape: Shape,
+        inputs: list[Operand],
+        output: Operand,
+        predicted_ns: int,
+        strip: Strip,
+        workspace: Operand | None = None,
+        node: Node | None = None,
+        resident: Operand | None = None,
+    ) -> None:
+        """A call of a chain: of a routine of `node`, or a copy of rows."""
+        self.calls.append(
+            Call(
+                label=strip.label,
+                primitive=primitive.name,
+                shape=shape,
+                attrs=node.attrs if node else Attrs(),
+                inputs=tuple(inputs),
+                output=output,
+                workspace=workspace,
+                weights=node.weights if node else None,
+                bias=node.bias if node else None,
+                predicted_ns=predicted_ns,
+                strip=strip,
+                resident=resident,
             )
+        )
 
     def output(self, v: int, node: Node, option: NodeOption, operands: list[Operand]) -> Operand:
         """Where a node's output lies."""
@@ -328,7 +332,7 @@ def _chains_of(candidates: Candidates, point: Point) -> Iterator[Chain]:
             raise KeyError(f"chain {name}")
         site, primitives = sites[name], []
         for layer, node in enumerate(site.nodes):
-            offered = {p.name: p for p in layer_primitives(site, layer)}
+            offered = {p.name if p else "": p for p in layer_primitives(site, layer)}
             primitives.append(offered[chosen[node.name].primitive])
         resident = [layer for layer, node in enumerate(site.nodes) if chosen[node.name].resident_bytes]
         yield Chain(site, tuple(primitives), tuple(resident))

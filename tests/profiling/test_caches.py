@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from app.candidates import LAST_LEVEL_BYTES
-from app.chains import NEAR_BYTES
 from app.costs import CostKey
 from app.graph.ir import Graph
 from app.graph.onnx_import import import_onnx
@@ -21,6 +20,7 @@ from app.profiling.run import EVICT_BYTES, measure
 from app.services import kits, models
 from app.services.context import Context
 from app.settings import Settings
+from app.sites import NEAR_BYTES
 from kernels import registry
 from kernels.harness import Harness
 from kernels.spec import Shape

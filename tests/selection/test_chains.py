@@ -10,6 +10,7 @@ from app import chains
 from app.chain_sites import find_sites
 from app.graph import zoo
 from app.graph.onnx_import import import_onnx
+from app.sites import MOST_PACKING, NEAR_BYTES
 from app.strips import StripMove
 from kernels import registry
 from kernels.spec import F32_BYTES, Layout, weight_elems
@@ -99,7 +100,7 @@ def touched_bytes(site):
     """What all calls of a chain work with: its tensors, its rows between them, and weights as packed at most."""
     plain_bytes = F32_BYTES * sum(weight_elems(shape) for shape in site.plan.shapes)
     rows_bytes = sum(site.plan.buffer_bytes(layer) for layer in range(len(site.plan.shapes) - 1))
-    return chains.MOST_PACKING * plain_bytes + site.input_bytes + rows_bytes + site.output_bytes
+    return MOST_PACKING * plain_bytes + site.input_bytes + rows_bytes + site.output_bytes
 
 
 @pytest.mark.parametrize(("size", "again_from"), [(16, "l2"), (96, "l3")])
@@ -108,7 +109,7 @@ def test_strips_look_weights_up_in_the_cache_that_holds_all_their_chain_touches(
     found = find_sites(graph, weights_from="dram")
     assert found
     for site in found:
-        assert (touched_bytes(site) <= chains.NEAR_BYTES) == (again_from == "l2")
+        assert (touched_bytes(site) <= NEAR_BYTES) == (again_from == "l2")
         assert site.again_from == again_from
         chain = chains.Chain(site, tuple(chains.layer_primitives(site, i)[0] for i in range(len(site.nodes))))
         for layer, node in enumerate(site.nodes):
@@ -128,6 +129,6 @@ def test_weights_count_as_packed_where_all_must_stay_near():
     """64 x 64 filters and small tensors: the plain weights would fit, those of Winograd would not."""
     graph = import_onnx(nets.chain(depth=2, size=8, m=64), name="chain")
     site = next(site for site in find_sites(graph) if len(site.nodes) == 2)
-    packed = chains.MOST_PACKING * F32_BYTES * sum(weight_elems(shape) for shape in site.plan.shapes)
-    assert touched_bytes(site) - packed + packed // chains.MOST_PACKING <= chains.NEAR_BYTES < touched_bytes(site)
+    packed = MOST_PACKING * F32_BYTES * sum(weight_elems(shape) for shape in site.plan.shapes)
+    assert touched_bytes(site) - packed + packed // MOST_PACKING <= NEAR_BYTES < touched_bytes(site)
     assert site.again_from == "l3"
