@@ -88,8 +88,7 @@ class DynamicProgram:
             most = np.zeros(bucket.shape, np.int64)
             for t, shape in bucket.tables:
                 table = self.tables[t]
-                need = np.where(table.time_ns < NEVER, table.need_bytes, NEVER).min(axis=0)
-                np.maximum(most, need.reshape(shape), out=most)
+                np.maximum(most, table.least(table.need_bytes).reshape(shape), out=most)
             for m, shape in bucket.messages:
                 np.maximum(most, messages[m].reshape(shape), out=most)
             messages.append(most.min(axis=bucket.axis))
@@ -172,7 +171,7 @@ class DynamicProgram:
         for t in range(len(self.tables)):
             if self._best[t] is not None and t not in reopened and t not in crossed:
                 continue
-            self._best[t] = self._fitting(t, budget).min(axis=0)
+            self._best[t] = self.tables[t].least(self._fitting(t, budget))
             changed.add(t)
         self._budget = budget
         dirty = [False] * len(self.buckets)
@@ -198,12 +197,12 @@ class DynamicProgram:
             self._ordered = levels[order], owners[order]
         return self._ordered
 
-    def _fitting(self, t: int, budget: int, at: tuple[int | slice, ...] = ()) -> Grid:
-        """Time of each way of a table, at an assignment of its scope: NEVER where it does not fit or is closed."""
+    def _fitting(self, t: int, budget: int, at: slice = slice(None)) -> Grid:
+        """Time of entries of a table: NEVER where one does not fit or is closed."""
         table = self.tables[t]
         fitting = np.where(table.need_bytes[at] <= budget, table.time_ns[at], NEVER)
-        shut = [k for k, i in enumerate(table.options) if (t, i) in self._closed] if self._closed else []
-        fitting[shut] = NEVER
+        if self._closed and (shut := [k for k, i in enumerate(table.options) if (t, i) in self._closed]):
+            fitting[np.isin(table.way[at], shut)] = NEVER
         return fitting
 
     @staticmethod
@@ -219,17 +218,17 @@ class DynamicProgram:
             layout[bucket.variable] = int(self._grid(self._sums[b])[at].argmin())
         options, need = [], 0
         for t, table in enumerate(self.tables):
-            at = (slice(None), *(layout[u] for u in table.scope))
-            needs, fitting = table.need_bytes[at], self._fitting(t, budget, at)
-            ways = np.flatnonzero(fitting == fitting.min())
-            way = int(ways[needs[ways].argmin()])
-            options.append(table.options[way])
-            need = max(need, int(needs[way]))
+            entries = table.entries_at([layout[u] for u in table.scope])
+            needs, fitting = table.need_bytes[entries], self._fitting(t, budget, entries)
+            fastest = np.flatnonzero(fitting == fitting.min())
+            entry = int(fastest[needs[fastest].argmin()])
+            options.append(table.options[int(table.way[entries][entry])])
+            need = max(need, int(needs[entry]))
         return Solved(total, need, Selection(tuple(options)))
 
 
 def _levels_of(table: Table) -> Grid:
-    return np.unique(table.need_bytes[table.time_ns < NEVER])
+    return np.unique(table.need_bytes)
 
 
 class SecondOpinion:

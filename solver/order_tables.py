@@ -96,9 +96,7 @@ class Stretch:
             sorted(range(len(table.scope)), key=lambda i, t=table: part.nodes[t.scope[i]].name)  # type: ignore[misc]
             for table in self._tables
         ]
-        self.levels = np.unique(
-            np.concatenate([t.need_bytes[t.time_ns < NEVER].ravel() for t in self._tables] or [np.zeros(0, np.int64)])
-        )
+        self.levels = np.unique(np.concatenate([t.need_bytes for t in self._tables] or [np.zeros(0, np.int64)]))
         self._known: dict[int, Factor] = {}
 
     def within(self, budget_bytes: int | None) -> Factor:
@@ -108,7 +106,7 @@ class Stretch:
             factors = []
             for table, scope, where, order in zip(self._tables, self._scopes, self._where, self._order, strict=True):
                 fits = True if budget_bytes is None else table.need_bytes <= budget_bytes
-                best = np.where(fits, table.time_ns, NEVER).min(axis=0)
+                best = table.least(np.where(fits, table.time_ns, NEVER))
                 grid = np.full([len(self.layouts[scope[order.index(i)]]) for i in range(best.ndim)], NEVER, np.int64)
                 grid[np.ix_(*where)] = best
                 factors.append(Factor(scope, grid.transpose(order)))

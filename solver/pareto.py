@@ -102,7 +102,7 @@ class ParetoProgram:
         self.tables, self.buckets = self.program.tables, self.program.buckets
         self.alpha, self.beta = np.array([1.0, 0.0]), np.array([0.0, 1.0])
         self.roots = [b for b, bucket in enumerate(self.buckets) if len(bucket.scope) == 1]
-        used = [table.need_bytes[table.time_ns < NEVER] for table in self.tables]
+        used = [table.need_bytes for table in self.tables]
         self.levels: Ints = np.unique(np.concatenate(used)) if used else np.zeros(0, np.int64)
         self._choose_directions()
 
@@ -163,8 +163,8 @@ class ParetoProgram:
         options = []
         for t, table in enumerate(self.tables):
             at = (ways[t], *(layout[u] for u in table.scope))
-            time_ns += int(table.time_ns[at])
-            need_bytes = max(need_bytes, int(table.need_bytes[at]))
+            time_ns += int(table.grids[0][at])
+            need_bytes = max(need_bytes, int(table.grids[1][at]))
             weights_bytes += int(table.weights_bytes[ways[t]])
             options.append(table.options[ways[t]])
         return Choice(time_ns, weights_bytes, need_bytes, Selection(tuple(options)))
@@ -201,7 +201,7 @@ class _Bounds:
     def costs(self, t: int, at: tuple[int | slice, ...] = ()) -> Reals:
         """alpha * time + beta * weights of each way of table t, infinite when it does not fit; [k, way, ...]."""
         table = self.owner.tables[t]
-        times, needs = table.time_ns[(slice(None), *at)], table.need_bytes[(slice(None), *at)]
+        times, needs = (grid[(slice(None), *at)] for grid in table.grids)
         spread = (-1,) + (1,) * (times.ndim - 1)
         along = (-1,) + (1,) * times.ndim
         fits = (needs <= self.level_bytes) & (times < NEVER)
@@ -301,7 +301,7 @@ class _Search:
     def _ways(self, t: int, layout: dict[int, int]) -> _Labels:
         table = self.owner.tables[t]
         at: tuple[slice | int, ...] = (slice(None), *(layout[u] for u in table.scope))
-        times, needs = table.time_ns[at], table.need_bytes[at]
+        times, needs = (grid[at] for grid in table.grids)
         ways = np.flatnonzero((needs <= self.bounds.level_bytes) & (times < NEVER))
         ids = self._record(np.full(len(ways), -1 - t), ways)
         if len(ways) == 1:

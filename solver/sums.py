@@ -72,7 +72,7 @@ class SumsProgram:
         program = DynamicProgram(problem, MemoryAxis.ARENA, weights_matter=True)
         self.tables, self.buckets = program.tables, program.buckets
         self.roots = [b for b, bucket in enumerate(self.buckets) if len(bucket.scope) == 1]
-        used = [table.need_bytes[table.time_ns < NEVER] for table in self.tables]
+        used = [table.need_bytes for table in self.tables]
         self.levels: Ints = np.unique(np.concatenate(used))
         weighs = axis is MemoryAxis.TOTAL
         self.added: list[Ints] = [t.resident_bytes + (t.weights_bytes if weighs else 0) for t in self.tables]
@@ -162,9 +162,10 @@ class _Level:
         self.weights: list[Reals] = []
         self.added: list[Reals] = []
         for table, added in zip(owner.tables, owner.added, strict=True):
-            fits = (table.need_bytes <= level_bytes) & (table.time_ns < NEVER)
-            along = (-1,) + (1,) * (table.time_ns.ndim - 1)
-            self.times.append(np.where(fits, table.time_ns, np.inf))
+            times, needs = table.grids
+            fits = (needs <= level_bytes) & (times < NEVER)
+            along = (-1,) + (1,) * (times.ndim - 1)
+            self.times.append(np.where(fits, times, np.inf))
             self.weights.append(table.weights_bytes.reshape(along).astype(np.float64))
             self.added.append(added.reshape(along).astype(np.float64))
 
@@ -214,8 +215,8 @@ class _Bounds:
         for t, table in enumerate(owner.tables):
             at = tuple(layout[u] for u in table.scope)
             way = int(self.level.costs(t, self.directions[k])[(slice(None), *at)].argmin())
-            time_ns += int(table.time_ns[(way, *at)])
-            need_bytes = max(need_bytes, int(table.need_bytes[(way, *at)]))
+            time_ns += int(table.grids[0][(way, *at)])
+            need_bytes = max(need_bytes, int(table.grids[1][(way, *at)]))
             weights_bytes += int(table.weights_bytes[way])
             added_bytes += int(owner.added[t][way])
         return _Sums(time_ns, weights_bytes, added_bytes, need_bytes)
@@ -289,7 +290,7 @@ class _Search:
     def _ways(self, t: int, layout: dict[int, int]) -> Labels:
         table = self.owner.tables[t]
         at: tuple[slice | int, ...] = (slice(None), *(layout[u] for u in table.scope))
-        times, needs = table.time_ns[at], table.need_bytes[at]
+        times, needs = (grid[at] for grid in table.grids)
         ways = np.flatnonzero((needs <= self.bounds.level.level_bytes) & (times < NEVER))
         return _efficient(np.stack([times[ways], table.weights_bytes[ways], self.owner.added[t][ways], needs[ways]]))
 

@@ -5,8 +5,10 @@ Written apart from flow, evaluate and check: what a node's steps keep live is wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -25,25 +27,61 @@ class TooWide(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """All ways to run one node. `scope` are the nodes whose layouts matter, ascending.
+    """All ways to run one node. `scope` are the nodes whose layouts matter, ascending; `shape` how many each has.
 
-    Way k applied at an assignment of the scope takes `time_ns[k, ...]` (NEVER: not possible) and needs
-    `need_bytes[k, ...]`; it is option `options[k]`, loads `weights_bytes[k]` and keeps `resident_bytes[k]`, aligned.
-    Needs are those of the steps alone, without what is resident.
+    Entry e says that way `way[e]` applied at the assignment `cell[e]` of the scope (its position in row-major order)
+    takes `time_ns[e]` and needs `need_bytes[e]`; what has no entry is not possible. Entries come by rising cell. Way k
+    is option `options[k]`, loads `weights_bytes[k]` and keeps `resident_bytes[k]`, aligned. Needs are those of the
+    steps alone, without what is resident.
     """
 
     scope: tuple[int, ...]
+    shape: tuple[int, ...]
+    cell: Grid
+    way: Grid
     time_ns: Grid
     need_bytes: Grid
     options: tuple[int, ...]
     weights_bytes: Grid
     resident_bytes: Grid
 
+    @cached_property
+    def cells(self) -> tuple[Grid, Grid]:
+        """The assignments that have entries, and where the entries of each begin; one more number ends the last."""
+        found, first = np.unique(self.cell, return_index=True)
+        return found, np.append(first, len(self.cell))
+
+    def entries_at(self, assignment: Sequence[int]) -> slice:
+        """The entries of an assignment of the scope."""
+        cell = int(np.ravel_multi_index(tuple(assignment), self.shape)) if self.shape else 0
+        found, first = self.cells
+        at = int(np.searchsorted(found, cell))
+        return slice(int(first[at]), int(first[at + 1])) if at < len(found) and found[at] == cell else slice(0, 0)
+
+    def least(self, values: Grid) -> Grid:
+        """The least of the values of the entries of each assignment, as a grid; NEVER where there is no entry."""
+        best = np.full(prod(self.shape), NEVER, np.int64)
+        found, first = self.cells
+        if len(found):
+            best[found] = np.minimum.reduceat(values, first[:-1])
+        return best.reshape(self.shape)
+
+    @cached_property
+    def grids(self) -> tuple[Grid, Grid]:
+        """Times and needs by [way, ...] for every assignment: time NEVER where there is no entry. Raises TooWide."""
+        if prod(self.shape) * len(self.options) > 8 * MOST_ENTRIES:
+            raise TooWide(f"{len(self.options)} ways to run in {prod(self.shape)} combinations of layouts")
+        whole = (len(self.options), prod(self.shape))
+        times, needs = np.full(whole, NEVER, np.int64), np.zeros(whole, np.int64)
+        times[self.way, self.cell], needs[self.way, self.cell] = self.time_ns, self.need_bytes
+        return times.reshape(-1, *self.shape), needs.reshape(-1, *self.shape)
+
 
 @dataclass(frozen=True)
-class _Ways(Table):
+class _Ways:
     """A table over the layouts a node sees, needs less what passes by; and the least and most it can need with that."""
 
+    table: Table
     least_bytes: int
     most_bytes: int
     most_passing_bytes: int
@@ -129,53 +167,60 @@ class TableBuilder:
         if prod(shape) > self.most_entries:
             raise TooWide(f"{node.name} depends on the layouts of {len(scope) - 1} other nodes")
 
-        def along(u: int, values: Sequence[int]) -> Grid:
-            """Values by u's layout, shaped to broadcast over the scope."""
-            return np.array(values, np.int64).reshape([len(values) if w == u else 1 for w in scope])
-
-        found: list[tuple[int, Grid, Grid]] = []
+        found: list[tuple[Grid, Grid, Grid]] = []  # cells, times, needs of each way
+        taken: list[int] = []
         groups: dict[tuple[tuple[str, ...], int | None, str], list[int]] = {}
         for i, option in enumerate(options):
             groups.setdefault((option.in_layouts, option.in_place, option.out_layout), []).append(i)
         for members in groups.values():
             first = options[members[0]]
-            wrote = self.layouts[v].index(first.out_layout)
-            times = along(v, [0 if k == wrote else NEVER for k in range(len(self.layouts[v]))])
-            before = np.zeros([1] * len(scope), np.int64)
-            running = np.zeros([1] * len(scope), np.int64)
-            waiting = [self._visit(v, u, first) for u in parents]
-            for u, visit in zip(parents, waiting, strict=True):
-                times = times + along(u, [min(served.time_ns, NEVER) for served in visit])
+            waiting = {u: self._visit(v, u, first) for u in parents}
+            able = {u: [k for k, served in enumerate(visit) if served.time_ns < NEVER] for u, visit in waiting.items()}
+            able[v] = [self.layouts[v].index(first.out_layout)]
+            extents = tuple(len(able[u]) for u in scope)
+
+            def along(
+                u: int, values: Sequence[int], able: dict[int, list[int]] = able, scope: tuple[int, ...] = scope
+            ) -> Grid:
+                """Values by u's layout where that is possible, shaped to broadcast over the scope."""
+                kept = [values[k] for k in able[u]]
+                return np.array(kept, np.int64).reshape([len(kept) if w == u else 1 for w in scope])
+
+            cells = np.ravel_multi_index(np.ix_(*(able[u] for u in scope)), shape).ravel()
+            times = np.zeros(extents, np.int64)
+            before = np.zeros(extents, np.int64)
+            running = np.zeros(extents, np.int64)
+            for u, visit in waiting.items():
+                times = times + along(u, [served.time_ns for served in visit])
             if self.axis is not MemoryAxis.WORKSPACE:
                 for port in range(len(self.feeds[v])):
-                    step = np.zeros([1] * len(scope), np.int64)
-                    for u, visit in zip(parents, waiting, strict=True):
+                    step = np.zeros(extents, np.int64)
+                    for u, visit in waiting.items():
                         step = step + along(u, [served.at_port[port] for served in visit])
                     before = np.maximum(before, step)
-                for u, visit in zip(parents, waiting, strict=True):
+                for u, visit in waiting.items():
                     running = running + along(u, [served.at_run for served in visit])
                 if first.in_place is None:
                     running = running + self._aligned(node.out_bytes[first.out_layout])
             for i in self._useful(options, members):
                 workspace = options[i].workspace_bytes
                 scratch = workspace if self.axis is MemoryAxis.WORKSPACE else self._aligned(workspace)
-                need = np.maximum(before, running + scratch)
-                found.append((i, np.minimum(times + options[i].time_ns, NEVER), need))
-        if prod(shape) * len(found) > 8 * self.most_entries:
-            raise TooWide(f"{node.name} has {len(found)} ways to run in {prod(shape)} combinations of layouts")
+                found.append(
+                    (cells, (times + options[i].time_ns).ravel(), np.maximum(before, running + scratch).ravel())
+                )
+                taken.append(i)
+        entries = sum(len(cells) for cells, _, _ in found)
+        if entries > 8 * self.most_entries:
+            raise TooWide(f"{node.name} has {entries} ways to run in {prod(shape)} combinations of layouts")
         others = [] if self.axis is MemoryAxis.WORKSPACE else [self._sizes(u) for u in self.others[v]]
-        times = np.stack([np.broadcast_to(times, shape) for _, times, _ in found])
-        need = np.stack([np.broadcast_to(need, shape) for _, _, need in found])
-        possible = need[times < NEVER]
+        nothing = np.zeros(0, np.int64)
+        cell, time_ns, needs = (np.concatenate([nothing, *(way[i] for way in found)]) for i in range(3))
+        way = np.repeat(np.arange(len(found)), [len(cells) for cells, _, _ in found])
+        table = _table_of(scope, shape, cell, way, time_ns, needs, options=options, taken=taken, align=self._aligned)
         return _Ways(
-            scope,
-            times,
-            need,
-            tuple(i for i, _, _ in found),
-            np.array([options[i].weights_bytes for i, _, _ in found], np.int64),
-            np.array([self._aligned(options[i].resident_bytes) for i, _, _ in found], np.int64),
-            least_bytes=sum(map(min, others)) + int(possible.min(initial=NEVER)),
-            most_bytes=sum(map(max, others)) + int(possible.max(initial=0)),
+            table,
+            least_bytes=sum(map(min, others)) + int(needs.min(initial=NEVER)),
+            most_bytes=sum(map(max, others)) + int(needs.max(initial=0)),
             most_passing_bytes=sum(map(max, others)),
         )
 
@@ -184,33 +229,44 @@ class TableBuilder:
 
         They are all taken for the largest they can be then: the largest need of a selection stays what it is.
         """
+        table = ways.table
         if not self._binds[v]:
-            need = ways.need_bytes + ways.most_passing_bytes
-            return Table(ways.scope, ways.time_ns, need, ways.options, ways.weights_bytes, ways.resident_bytes)
+            return dataclasses.replace(table, need_bytes=table.need_bytes + ways.most_passing_bytes)
         others = [] if self.axis is MemoryAxis.WORKSPACE else self.others[v]
         steady = sum(self._sizes(u)[0] for u in others if len(set(self._sizes(u))) == 1)
         varying = [u for u in others if len(set(self._sizes(u))) > 1]
-        scope = tuple(sorted({*ways.scope, *varying}))
+        scope = tuple(sorted({*table.scope, *varying}))
         shape = tuple(len(self.layouts[u]) for u in scope)
         if prod(shape) > self.most_entries:
             raise TooWide(f"{self.problem.nodes[v].name} depends on the layouts of {len(scope) - 1} other nodes")
-        if prod(shape) * len(ways.options) > 8 * self.most_entries:
-            count = len(ways.options)
+        extents = [len(self.layouts[u]) for u in varying]
+        if len(table.cell) * prod(extents) > 8 * self.most_entries:
             raise TooWide(
-                f"{self.problem.nodes[v].name} has {count} ways to run in {prod(shape)} combinations of layouts"
+                f"{self.problem.nodes[v].name} has {len(table.cell) * prod(extents)} ways to run "
+                f"in {prod(shape)} combinations of layouts"
             )
-        passing = np.full([1] * len(scope), steady, np.int64)
-        for u in varying:
-            passing = passing + np.array(self._sizes(u)).reshape([-1 if w == u else 1 for w in scope])
-        spread = (len(ways.options), *(len(self.layouts[u]) if u in ways.scope else 1 for u in scope))
-        whole = (len(ways.options), *shape)
+        # Every entry, once for each combination of what passes by.
+        passing = np.full(prod(extents), steady, np.int64)
+        coordinates = dict(zip(table.scope, np.unravel_index(table.cell, table.shape), strict=True))
+        at = {u: found[:, None] for u, found in coordinates.items()}
+        for u, found in zip(
+            varying, np.unravel_index(np.arange(prod(extents)), extents) if extents else (), strict=True
+        ):
+            passing = passing + np.array(self._sizes(u))[found]
+            at[u] = found[None, :]
+        whole = (len(table.cell), len(passing))
+        cell = np.ravel_multi_index([np.broadcast_to(at[u], whole) for u in scope], shape).ravel()
+        order = np.argsort(cell, kind="stable")
         return Table(
             scope,
-            np.broadcast_to(ways.time_ns.reshape(spread), whole),
-            ways.need_bytes.reshape(spread) + passing,
-            ways.options,
-            ways.weights_bytes,
-            ways.resident_bytes,
+            shape,
+            cell[order],
+            np.repeat(table.way, len(passing))[order],
+            np.repeat(table.time_ns, len(passing))[order],
+            (table.need_bytes[:, None] + passing[None, :]).ravel()[order],
+            table.options,
+            table.weights_bytes,
+            table.resident_bytes,
         )
 
     def _useful(self, options: Sequence[Option], members: list[int]) -> list[int]:
@@ -271,6 +327,33 @@ class TableBuilder:
             at_port.append(live)
         run = copied + (original if original_live else 0)
         return _Served(sum(c.time_ns for c in chosen.values()), at_port, run)
+
+
+def _table_of(
+    scope: tuple[int, ...],
+    shape: tuple[int, ...],
+    cell: Grid,
+    way: Grid,
+    time_ns: Grid,
+    need_bytes: Grid,
+    *,
+    options: Sequence[Option],
+    taken: Sequence[int],
+    align: Callable[[int], int],
+) -> Table:
+    """A table of these entries, whose ways are the options `taken`."""
+    order = np.argsort(cell, kind="stable")
+    return Table(
+        scope,
+        shape,
+        cell[order],
+        way[order],
+        time_ns[order],
+        need_bytes[order],
+        tuple(taken),
+        np.array([options[i].weights_bytes for i in taken], np.int64),
+        np.array([align(options[i].resident_bytes) for i in taken], np.int64),
+    )
 
 
 @dataclass(frozen=True)
