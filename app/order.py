@@ -63,10 +63,12 @@ class Orders:
     """What the orders of a network's nodes have to respect, and what depends on them. Nodes by their place in the file.
 
     `watched` are the pairs of nodes by whose order concats by slices and chains are offered or not, `together` the sets
-    of nodes that such an offer concerns.
+    of nodes that such an offer concerns. Unless `exact`, branched chains count as in the file's order, whoever reads
+    their input last: then what is found is an order to look at, and not proven to be the best.
     """
 
-    def __init__(self, candidates: Candidates):
+    def __init__(self, candidates: Candidates, *, exact: bool = True):
+        self._exact = exact
         self.candidates = candidates
         self.names = tuple(node.name for node in candidates.nodes)
         self._place = {name: v for v, name in enumerate(self.names)}
@@ -142,7 +144,7 @@ class Orders:
             self._chained.append((sorted(starts), last, others, needed))
             # Which of several readers has the input, or what keeps it since, at last.
             kept = [sorted(self._of(name) & mine) for name in (source, *(node.output for node in nodes[:-1]))]
-            kept = [readers for readers in kept if len(readers) > 1]
+            kept = [readers for readers in kept if len(readers) > 1 and self._exact]
             self._kept += kept
             # What a chain leaves its output in is offered to the chains behind it.
             behind, grown = {last}, 0

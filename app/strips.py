@@ -195,6 +195,7 @@ class _Planner:
         self.kept = [0] * len(shapes)  # the row that lies first in the buffer
         self.capacity = [0] * len(shapes)
         self.steps: list[StripCall | StripMove] = []
+        self.parts: dict[tuple[int, ...], Shape] = {}  # geometries of calls
         self.strip = 0
 
     def plan(self) -> StripPlan:
@@ -312,18 +313,16 @@ class _Planner:
             row = rows_needed(shape, done, goal, port)[0]
             input_rows.append(row if source < 0 else row - self.kept[self.places[source][0]])
         root = self.places[layer][0]
+        part = (layer, end - first, goal - done, max(0, first - top), max(0, bottom - end))
+        if part not in self.parts:
+            _, h, oh, pad_t, pad_b = part
+            self.parts[part] = dataclasses.replace(shape, h=h, oh=oh, pad_t=pad_t, pad_b=pad_b)
         self.steps.append(
             StripCall(
                 layer=layer,
                 first=done,
                 end=goal,
-                shape=dataclasses.replace(
-                    shape,
-                    h=end - first,
-                    oh=goal - done,
-                    pad_t=max(0, first - top),
-                    pad_b=max(0, bottom - end),
-                ),
+                shape=self.parts[part],
                 input_rows=tuple(input_rows),
                 output_row=done if root == self.last else done - self.kept[root],
                 strip=self.strip,

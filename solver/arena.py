@@ -16,7 +16,9 @@ from solver.highs import quiet, run
 from solver.problem import Buffer, BufferKind, Placement
 
 SEARCH_NODES = 3000  # per order of the skyline search: 0.05-0.2 s on 400 buffers
+NODES_PER_BUFFER = 30  # a few buffers are soon told by the MILP
 COMPLAINTS = 30  # rounds of greedy placement per order
+MOST_KNOWN = 512  # packings kept in mind
 MOST_PAIRS = 20_000  # overlapping pairs the MILP is still worth building for
 
 Ints = npt.NDArray[np.int64]
@@ -72,6 +74,10 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
     )
 
 
+_lowest: dict[bytes, tuple[Ints, str]] = {}
+"""Proven lowest packings of cores met before, and how they were found: a front meets the same one again and again."""
+
+
 def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> tuple[Ints, str, bool]:
     """The exact methods on the buffers that could be in each other's way; the others find a place in any case.
 
@@ -80,14 +86,21 @@ def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> 
     core, easy = packing.core()
     inner = _Packing([packing.buffers[i] for i in core], packing.goal)
     found, proven = best[core], False
-    if inner.height(found) > packing.goal:
+    known = _lowest.get(inner.key)
+    if known is not None and (inner.height(known[0]) < inner.height(found) or inner.height(known[0]) > inner.goal):
+        found, method, proven = *known, True
+    elif known is None and inner.height(found) > inner.goal:
         exact = inner.skyline()
         if exact is not None:
             found, method = exact, "skyline"
-    if inner.height(found) > packing.goal and inner.pairs <= MOST_PAIRS:
-        exact, proven = inner.milp(found, time_limit_s)
-        if inner.height(exact) < inner.height(found):
-            found, method = exact, "milp"
+        elif inner.pairs <= MOST_PAIRS:
+            exact, proven = inner.milp(found, time_limit_s)
+            if inner.height(exact) < inner.height(found):
+                found, method = exact, "milp"
+        if inner.height(found) == inner.bound or (proven and inner.height(found) > inner.goal):
+            _lowest[inner.key] = found, method
+            if len(_lowest) > MOST_KNOWN:
+                _lowest.pop(next(iter(_lowest)))
     offsets = np.full(len(best), -1, np.int64)
     offsets[core] = found
     return packing.lowest_fit(easy, offsets), method, proven
@@ -170,6 +183,11 @@ class _Packing:
         return sorted(left), easy[::-1]
 
     @cached_property
+    def key(self) -> bytes:
+        """The same for the same sizes, of which the same overlap in time."""
+        return self.sizes.tobytes() + np.packbits(self.overlap).tobytes()
+
+    @cached_property
     def overlap(self) -> npt.NDArray[np.bool_]:
         """Who overlaps whom in time, as a matrix."""
         overlap = (self.first[:, None] < self.last[None, :]) & (self.first[None, :] < self.last[:, None])
@@ -240,7 +258,7 @@ class _Packing:
         for preference in (self.sizes * length, self.sizes, length):
             skyline = _Skyline(self, preference)
             found = skyline.search()
-            if found is not None or skyline.nodes <= SEARCH_NODES:  # found, or searched to the end: there is none
+            if found is not None or skyline.nodes <= skyline.most_nodes:  # found, or searched to the end: there is none
                 return found
         return None
 
@@ -272,6 +290,7 @@ class _Packing:
             solver.addRow(-math.inf, float(top - sizes[i]), 3, index, np.array([1.0, -1.0, float(top)]))
             solver.addRow(-math.inf, -float(sizes[j]), 3, index, np.array([-1.0, 1.0, -float(top)]))
         solver.setOptionValue("mip_abs_gap", 0.5)
+        solver.setOptionValue("presolve", "off")  # that of HiGHS 1.15.1 can lose optima (solver.highs)
         run(solver, time_limit_s)
         if solver.getInfo().primal_solution_status != highspy.SolutionStatus.kSolutionStatusFeasible:
             return best, False
@@ -288,6 +307,7 @@ class _Skyline:
         self.packing, self.preference = packing, preference
         self.nodes = 0
         n = len(packing.sizes)
+        self.most_nodes = min(SEARCH_NODES, NODES_PER_BUFFER * n)
         self.offsets: Ints = np.full(n, -1, np.int64)
         self.left: Ints = packing.live.copy()
         self.unplaced = np.ones(n, np.bool_)
@@ -304,7 +324,7 @@ class _Skyline:
                 stack.pop()
                 continue
             self.nodes += 1
-            if self.nodes > SEARCH_NODES:
+            if self.nodes > self.most_nodes:
                 return None
             stack.append(self._children(*child))
         return None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 
-from app.candidates import Candidates, list_candidates
+from app.candidates import Candidates
 from app.costs import CostTable
 from app.errors import UserError
-from app.graph.ir import Graph
 from app.options import NodeOption
 from app.points import Baseline
 from app.selection.limits import Limits
@@ -27,11 +26,11 @@ DIRECT = frozenset({"direct", "depthwise", "pointwise"})
 
 
 def baselines(
-    graph: Graph, costs: CostTable, built: Built, limits: Limits, fastest: sp.Selection | None = None
+    offered: Candidates, costs: CostTable, built: Built, limits: Limits, fastest: sp.Selection | None = None
 ) -> tuple[Baseline, ...]:
     """Those baselines that exist within the limits. The bound of each is its own latency.
 
-    `fastest` is the fastest selection of all, where it is known.
+    `offered` are all candidates, without limits; `fastest` is the fastest selection of all, where it is known.
     """
 
     def named(name: str, text: str, of: Built, selection: sp.Selection, arena: Arena | None = None) -> Baseline:
@@ -57,7 +56,7 @@ def baselines(
     only_direct = dataclasses.replace(limits, forbid=(), only=allowed)
     # The limits may leave no such selection: then there is no such baseline.
     with contextlib.suppress(UserError, Infeasible):
-        candidates = only_direct.narrow(list_candidates(graph, threads=costs.threads))
+        candidates = only_direct.narrow(offered)
         plain = build_problem(candidates, time_from(costs))
         found.append(
             named(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.candidates import list_candidates
+from app.candidates import Candidates, list_candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
 from app.graph.ir import Graph
@@ -63,7 +63,7 @@ def trace(
     arrangement = Arrangement(offered, limits, times)
 
     def front(order: Order) -> Frontier:
-        of = graph if order == arrangement.given else None
+        of = offered if order == arrangement.given else None
         return _in_order(arrangement.built(order), times, memory, limits, of, on_point, should_cancel)
 
     first = dataclasses.replace(
@@ -83,11 +83,11 @@ def _in_order(
     times: CostTable,
     memory: str,
     limits: Limits,
-    of: Graph | None,
+    of: Candidates | None,
     on_point: Callable[[Point], None] | None,
     should_cancel: Callable[[], bool] | None,
 ) -> Frontier:
-    """The front in one order, without digest, and with the baselines of the graph `of` if it is given."""
+    """The front in one order, without digest, and with the baselines of the candidates `of` if they are given."""
 
     def report(solved: FrontPoint) -> None:
         if on_point is not None:

@@ -39,7 +39,7 @@ class Arrangement:
     """The problems of a network in any order, at given limits and times. Builds few and permutes their nodes."""
 
     def __init__(self, offered: Candidates, limits: Limits, times: CostTable):
-        self.orders = Orders(offered)
+        self.orders = Orders(offered, exact=limits.order == JOINT)
         self.given: Order = tuple(range(len(self.orders.names)))
         self.precedence, self.watched = self.orders.precedence, self.orders.watched
         self.together: Sequence[frozenset[int]] = self.orders.together
@@ -89,7 +89,8 @@ def _permuted(problem: sp.Problem, owners: Sequence[int], order: Order) -> sp.Pr
     place = {i: number for number, i in enumerate(nodes)}
     edges = [dataclasses.replace(edge, src=place[edge.src], dst=place[edge.dst]) for edge in problem.edges]
     edges.sort(key=lambda edge: (edge.dst, edge.port))
-    return sp.Problem(_carried([problem.nodes[i] for i in nodes], edges), tuple(edges), problem.align_bytes)
+    carried = _carried([problem.nodes[i] for i in nodes], edges)
+    return sp.Problem(carried, tuple(edges), problem.align_bytes, problem.tied)
 
 
 def _carried(nodes: list[sp.Node], edges: list[sp.Edge]) -> tuple[sp.Node, ...]:
@@ -144,7 +145,8 @@ def choose(
     """The orders besides the file's that a rule wants a front traced in.
 
     PROFILES: an order of the least arena there is in any order, when that is less than in the file's; no segment is
-    reordered that does not stand in the way. JOINT: for every budget an order in which a selection
+    reordered that does not stand in the way. Chains with branches count as in the file's order there, for their inner
+    orders would be too many to follow. JOINT: for every budget an order in which a selection
     is as fast as in any.
     """
     if memory not in ORDERED_AXES:
