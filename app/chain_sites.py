@@ -17,6 +17,7 @@ from kernels.spec import Layout, canonical
 
 HEIGHTS = (1, 2, 6)
 """Rows of a strip: the least memory there is, and what the tiles of Winograd F(2) and F(6) divide."""
+LONGEST_OVER = 5  # steps of a chain past a small tensor, which pays only over its input
 LARGEST_BLOCK = 64  # nodes between two tensors that everything passes through
 KEPT_SHARE = 0.5
 """Rolling buffers that hold more than this share of the tensors they replace are not worth their calls."""
@@ -101,14 +102,16 @@ class _Finder:
     def _stretches(self, tensors: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Pairs of places in a row of tensors, of which each is made of the one before, between which a chain may pay.
 
-        A chain does not where a tensor between is no larger than both its ends: that one may as well be whole. An
-        input of the graph takes no memory.
+        A chain does not where a tensor between is no larger than both its ends: that one may as well be whole. Unless
+        the end may lie over the beginning, where it could not lie over the smaller one. An input of the graph takes no
+        memory.
         """
         size = [self.graph.tensors[name].elems if self.graph.producer(name) else 0 for name in tensors]
         for first in range(len(tensors) - 1):
             between = math.inf
             for end in range(first + 1, len(tensors)):
-                if between > min(size[first], size[end]):
+                over_input = between < size[end] <= size[first] and end - first <= LONGEST_OVER
+                if between > min(size[first], size[end]) or over_input:
                     yield first, end
                 between = min(between, size[end])
 
