@@ -38,3 +38,38 @@ def test_a_mip_that_takes_too_long_is_left_to_the_dynamic_program_and_the_front_
     assert "the dynamic program alone" in front.uncertified_because
     assert all(point.proven for point in front.points)
     assert found(front) == optima(problem, front)
+
+
+def test_an_optimum_that_presolve_loses_is_found_without_it(problem, monkeypatch):
+    """HiGHS 1.15.1 lost one on MobileNetV2's front; here a presolved MIP may not take the first option it should."""
+    solve, known, asked = highs.run, highs.FlowSolver._known, []
+    taken = []  # columns of the known optimum, by solver
+
+    def remember(self):
+        found = known(self)
+        if found is not None:
+            wanted = set(enumerate(found[0].options))
+            taken[:] = [self.matrix.x[j] for j, choice in enumerate(self.flow.options) if choice in wanted]
+        return found
+
+    closed = []  # what a presolved MIP was kept from
+
+    def losing(solver, *limits):
+        presolved = solver.getOptionValue("presolve")[1] != "off"
+        asked.append(presolved)
+        if any(int(kind) for kind in solver.getLp().integrality_):
+            for column, upper in closed:
+                solver.changeColBounds(column, 0.0, upper)
+            closed.clear()
+            if presolved:
+                column = int(taken[0])
+                closed.append((column, solver.getLp().col_upper_[column]))
+                solver.changeColBounds(column, 0.0, 0.0)
+        solve(solver, *limits)
+
+    monkeypatch.setattr(highs.FlowSolver, "_known", remember)
+    monkeypatch.setattr(highs, "run", losing)
+    front = trace(problem, MemoryAxis.ARENA, max_points=MOST)
+    assert False in asked
+    assert front.certified_by == "highs-lp+mip+dp"
+    assert found(front) == optima(problem, front)
