@@ -31,7 +31,7 @@ static int transform(int m, int r, double g[MOST_A][MOST_TAPS])
         [4] = {1.0}, [5] = {0.5, 1.25}, [6] = {0.75, 1.5}, [7] = {0.25, 1.0, 1.5}, [8] = {0.5, 1.0, 1.75},
     };
     const int a = m + r - 1;
-    double points[MOST_A] = { 0.0 };
+    double points[MOST_A] = {0.0};
     int finite = 0;
     if (a % 2 == 0)
         points[finite++] = 0.0;
