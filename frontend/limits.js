@@ -11,11 +11,12 @@
  * @property {number} [max_error]
  * @property {"p50"|"p90"} [objective]
  * @property {"given"|"profiles"|"joint"} [order] of the layers
+ * @property {"shipped"|"start-up"} [residency] whether weights may be packed when the network starts
  */
 
-const NAMES = ["forbid", "only", "pins", "bans", "max_weights_bytes", "max_arena_bytes", "max_error", "objective", "order"];
+const NAMES = ["forbid", "only", "pins", "bans", "max_weights_bytes", "max_arena_bytes", "max_error", "objective", "order", "residency"];
 
-const plain = (value) => value === null || value === undefined || value === "p50" || value === "profiles" || (typeof value === "object" && Object.keys(value).length === 0);
+const plain = (value) => value === null || value === undefined || value === "p50" || value === "profiles" || value === "shipped" || (typeof value === "object" && Object.keys(value).length === 0);
 const sorted = (value) => (Array.isArray(value) ? [...value].sort() : value && typeof value === "object" ? Object.fromEntries(Object.entries(value).sort(([p], [q]) => (p < q ? -1 : 1)).map(([key, one]) => [key, sorted(one)])) : value);
 
 /** @param {any} limits as the server gave them @returns {Limits} without what limits nothing */
@@ -70,6 +71,7 @@ export function chips(limits, bytes) {
     ...(limits.max_error === undefined ? [] : [{ key: "error", words: `error ≤ ${limits.max_error.toExponential(0).replace("-", "−")}`, rest: drop("max_error") }]),
     ...(limits.objective === "p90" ? [{ key: "objective", words: "times are p90", rest: drop("objective") }] : []),
     ...(limits.order ? [{ key: "order", words: limits.order === "given" ? "order of the file" : "every order", rest: drop("order") }] : []),
+    ...(limits.residency ? [{ key: "residency", words: "weights may be packed at the start", rest: drop("residency") }] : []),
   ];
 }
 
@@ -80,7 +82,7 @@ export function options(limits, quoted) {
     ...Object.entries(limits.pins ?? {}).map(([layer, name]) => `--pin ${quoted(`${layer}=${name}`)}`),
     ...Object.entries(limits.bans ?? {}).flatMap(([layer, all]) => all.map((name) => `--ban ${quoted(`${layer}=${name}`)}`)),
     limits.max_weights_bytes !== undefined && `--max-weights ${limits.max_weights_bytes}`, limits.max_arena_bytes !== undefined && `--arena ${limits.max_arena_bytes}`,
-    limits.max_error !== undefined && `--max-error ${limits.max_error}`, limits.objective && `--objective ${limits.objective}`, limits.order && `--order ${limits.order}`,
+    limits.max_error !== undefined && `--max-error ${limits.max_error}`, limits.objective && `--objective ${limits.objective}`, limits.order && `--order ${limits.order}`, limits.residency && `--residency ${limits.residency}`,
   ].filter(Boolean);
   return words.map((word) => ` ${word}`).join("");
 }

@@ -23,7 +23,7 @@ class LayerDifference(BaseModel):
     node: str
     before: str
     after: str
-    changes: list[Literal["primitive", "in_place", "strips", "conversions"]]
+    changes: list[Literal["primitive", "in_place", "strips", "conversions", "resident_bytes"]]
     latency_ns: int
     workspace_bytes: int
     weights_bytes: int

@@ -140,7 +140,7 @@ def price_of_pin(
     return next(price for price in pin_prices(model, more, memory, budget_bytes, point) if price.layer == layer)
 
 
-CHANGES = ("primitive", "in_place", "strips", "conversions")
+CHANGES = ("primitive", "in_place", "strips", "conversions", "resident_bytes")
 """What the choices for a layer can differ in."""
 
 FIGURES = ("latency_ns", "arena_bytes", "peak_bytes", "workspace_bytes", "weights_bytes", "total_bytes")

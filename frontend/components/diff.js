@@ -17,7 +17,7 @@ export function compare(a, b) {
     const [p, q] = [inA.get(node), inB.get(node)];
     return {
       node, a: p, b: q,
-      changed: p?.primitive !== q?.primitive || ["conversions", "in_place", "strips"].some((name) => String(p?.[name] ?? "") !== String(q?.[name] ?? "")),
+      changed: p?.primitive !== q?.primitive || ["conversions", "in_place", "strips", "resident_bytes"].some((name) => String(p?.[name] ?? "") !== String(q?.[name] ?? "")),
       delta_ns: (q?.cost_ns ?? 0) - (p?.cost_ns ?? 0),
       delta_bytes: (q?.workspace_bytes ?? 0) - (p?.workspace_bytes ?? 0),
       delta_weights_bytes: (q?.weights_bytes ?? 0) - (p?.weights_bytes ?? 0),
@@ -59,6 +59,7 @@ export function told(row, other) {
     ...ours.filter((word) => !theirs.includes(word) && (sameWords(row, other) || !word.includes("→"))),
     has(theirs, "in place") && !has(ours, "in place") && "not in place",
     has(theirs, "strips") && !has(ours, "strips") && "as a whole",
+    (row.resident_bytes ?? 0) !== (other?.resident_bytes ?? 0) && (row.resident_bytes ? "weights packed at the start" : "weights shipped packed"),
     changes !== (other?.conversions.length ?? 0) && (changes ? `after ${fmt.count(changes, "layout change")}` : "no layout change"),
   ].filter(Boolean).join(" · ");
 }

@@ -7,7 +7,7 @@ import { byteTicks } from "../ticks.js";
 const W = 640;
 const H = 380;
 const PAD = { l: 58, r: 10, t: 14, b: 30 };
-const KIND_TEXT = { output: "activation", copy: "converted copy", workspace: "workspace" };
+const KIND_TEXT = { output: "activation", copy: "converted copy", workspace: "workspace", resident: "weights packed at the start" };
 
 /** @param {any} buffer @returns {string} */
 const title = (buffer, short = (name) => name) => `${KIND_TEXT[buffer.kind] ?? buffer.kind} of ${short(buffer.node)}${buffer.port === null ? "" : `, input ${buffer.port}`}`;
@@ -39,7 +39,7 @@ export function createMemoryPicture({ onLayer }) {
   const frame = h("div", { class: "memory-frame" }, svg, labels, tip);
   const slider = h("input", { type: "range", min: "0", value: "0", id: "step", class: "step-slider" });
   const stepName = h("output", { for: "step" });
-  const legend = h("div", { class: "legend" }, Object.entries(KIND_TEXT).map(([kind, text]) => h("span", {}, h("i", { class: `key ${kind}` }), text)), h("span", {}, h("i", { class: "key peak" }), "peak"), h("span", { class: "key-chain", title: "Layers that run together, a few rows at a time; the tensors between them never exist as a whole" }, h("i", { class: "key chain" }), "in strips"));
+  const legend = h("div", { class: "legend" }, Object.entries(KIND_TEXT).map(([kind, text]) => h("span", { class: `kind-${kind}` }, h("i", { class: `key ${kind}` }), text)), h("span", {}, h("i", { class: "key peak" }), "peak"), h("span", { class: "key-chain", title: "Layers that run together, a few rows at a time; the tensors between them never exist as a whole" }, h("i", { class: "key chain" }), "in strips"));
   const live = h("tbody");
   const sum = h("tfoot");
   const table = h("table", { class: "grid compact" }, h("caption", { class: "visually-hidden" }, "Buffers alive at the step"),
@@ -93,6 +93,7 @@ export function createMemoryPicture({ onLayer }) {
     const peakStep = lives.indexOf(Math.max(...lives));
     const bands = chainBands(point);
     legend.querySelector(".key-chain").hidden = !bands.length;
+    legend.querySelector(".kind-resident").hidden = !view.full.resident_bytes;
     const ticks = byteTicks(0, point.arena_bytes * 1.04, 6, false);
     const rects = point.buffers.map((b, i) => {
       const [width, height] = [x(b.last) - x(b.first), y(b.offset_bytes) - y(b.offset_bytes + b.size_bytes)];

@@ -23,6 +23,8 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
   const objective = h("select", { id: "ask-objective", onchange: () => onAsk(limit.compact({ ...view.asked, objective: objective.value })) }, h("option", { value: "p50" }, "median (p50)"), h("option", { value: "p90" }, "slow tail (p90)"));
   const order = h("select", { id: "ask-order", title: "Execution orders of the layers. They are searched when a front is traced; the answer here keeps the order of A.", onchange: () => onAsk(limit.compact({ ...view.asked, order: order.value })) },
     h("option", { value: "profiles" }, "least arena too"), h("option", { value: "given" }, "of the file"), h("option", { value: "joint" }, "all"));
+  const residency = h("select", { id: "ask-residency", title: "Winograd weights are shipped as the routines read them, or as plain filters that are packed into the arena when the network starts. Only where weights are bounded or the axis.", onchange: () => onAsk(limit.compact({ ...view.asked, residency: residency.value })) },
+    h("option", { value: "shipped" }, "shipped packed"), h("option", { value: "start-up" }, "may be packed at the start"));
   const sized = (name, id) => {
     const input = h("input", { type: "text", id, class: "ask-size", placeholder: "any", autocomplete: "off", spellcheck: "false" });
     const commit = () => {
@@ -38,10 +40,11 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
   const arena = sized("max_arena_bytes", "ask-arena");
   const pick = (text, field) => h("label", { class: "pick" }, h("span", {}, text), field);
   const arenaPick = pick("Arena at most", arena);
+  const residencyPick = pick("Weights are", residency);
   const chips = h("ul", { class: "ask-chips", "aria-label": "Limits of the question" });
   const answer = h("div", { class: "ask-answer", "aria-live": "polite" });
   const element = h("section", { class: "card question", "aria-label": "What if", hidden: true },
-    h("div", { class: "ask-row" }, h("h2", {}, "What if"), chips, h("span", { class: "spring" }), families, pick("Error", error), pick("Weights at most", weights), arenaPick, pick("Times", objective), pick("Orders", order),
+    h("div", { class: "ask-row" }, h("h2", {}, "What if"), chips, h("span", { class: "spring" }), families, pick("Error", error), pick("Weights at most", weights), residencyPick, arenaPick, pick("Times", objective), pick("Orders", order),
       h("button", { type: "button", class: "ghost icon close", "aria-label": "Close the question", title: "Close (w)", onclick: () => onAsk(null) }, "×")),
     answer);
   let view = null;
@@ -106,6 +109,8 @@ export function createQuestionBar({ onAsk, onTraceLimits, onTab, onBudget }) {
       order.value = next.asked.order ?? "profiles";
       for (const [input, name] of [[weights, "max_weights_bytes"], [arena, "max_arena_bytes"]]) if (document.activeElement !== input) input.value = next.asked[name] === undefined ? "" : fmt.bytes(next.asked[name], "kib");
       arenaPick.hidden = next.axis !== "weights";
+      residency.value = next.asked.residency ?? "shipped";
+      residencyPick.hidden = next.axis !== "weights" && next.asked.max_weights_bytes === undefined && !next.asked.residency;
       drawChips();
       drawAnswer();
     },

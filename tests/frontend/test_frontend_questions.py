@@ -157,6 +157,22 @@ def test_error_weights_and_objective_are_limits_too(visit: Visit) -> None:
     assert visit.page.get_attribute("#ask-weights", "aria-invalid") == "true"
 
 
+def test_weights_may_be_packed_at_the_start_where_they_are_bounded(visit: Visit, limits: Any) -> None:
+    visit.open("/w?ask={}")
+    visit.page.wait_for_selector(".ask-row")
+    assert not visit.page.is_visible("#ask-residency")
+    visit.page.fill("#ask-weights", "3M")
+    visit.page.keyboard.press("Tab")
+    visit.page.wait_for_selector("#ask-residency")
+    visit.page.select_option("#ask-residency", "start-up")
+    expected = {"max_weights_bytes": 3 * 2**20, "residency": "start-up"}
+    visit.wait(
+        "text => new URL(location.href).searchParams.get('ask') === text", json.dumps(expected, separators=(",", ":"))
+    )
+    assert "weights may be packed at the start" in visit.page.inner_text(".ask-chips")
+    assert limits("compact", {"residency": "shipped"}) == {}
+
+
 def test_a_limited_front_is_traced_with_the_limits_of_the_question(visit: Visit, server: Any) -> None:
     visit.open()
     name = pin_another(visit)
