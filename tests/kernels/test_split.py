@@ -72,7 +72,8 @@ def test_packed_weights_of_a_part_lie_in_those_of_the_call(name: str) -> None:
 
 
 def _rows_before(primitive: Primitive, part: Part) -> int:
-    per_row = part.shape.w * (part.shape.c if primitive.in_layout is Layout.HWC else primitive.in_layout.block)
+    pixel = part.shape.x_pitch or part.shape.c  # floats from one to the next in hwc
+    per_row = part.shape.w * (pixel if primitive.in_layout is Layout.HWC else primitive.in_layout.block)
     return part.x[0] // per_row if part.title.startswith("rows") else 0
 
 
