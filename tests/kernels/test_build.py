@@ -86,6 +86,7 @@ def test_included_headers_are_followed_through_headers() -> None:
     assert included_headers(registry.ROOT / CLAMP.source) == (
         "include/ts.h",
         "include/ts_blocks.h",
+        "include/ts_runs.h",
         "include/ts_vec.h",
     )
 

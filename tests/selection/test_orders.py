@@ -79,7 +79,7 @@ def all_orders(graph: Graph) -> Iterator[tuple[str, ...]]:
 
 
 def arranged(graph: Graph, costs: CostTable, families: tuple[str, ...] = FEW) -> Arrangement:
-    return Arrangement(list_candidates(graph), Limits(only=families), costs)
+    return Arrangement(list_candidates(graph), Limits(only=families, order=JOINT), costs)
 
 
 def numbers(graph: Graph, names: tuple[str, ...]) -> tuple[int, ...]:
