@@ -176,9 +176,9 @@ def plan_strips(shapes: Sequence[Shape], height: int, sources: Sources | None = 
 class _Planner:
     """Goes through the strips of a chain and writes down its steps.
 
-    Layers whose rows all later layers depend on alone, the *joints*, advance by `height` rows at a time, each as far as
+    Layers whose rows all later layers depend on alone, the *necks*, advance by `height` rows at a time, each as far as
     the next one needs for its own next rows: so the buffers of a long chain stay as low as those of a short one. What
-    lies between two joints, a branching block, advances together.
+    lies between two necks, a branching block, advances together.
     """
 
     def __init__(self, shapes: tuple[Shape, ...], sources: Sources, height: int):
@@ -199,10 +199,10 @@ class _Planner:
         self.strip = 0
 
     def plan(self) -> StripPlan:
-        joints = self._joints()
+        necks = self._necks()
         rows = self.shapes[self.last].oh
         while self.done[self.last] < rows:
-            self.piece(joints, len(joints) - 1, min(rows, self.done[self.last] + self.height))
+            self.piece(necks, len(necks) - 1, min(rows, self.done[self.last] + self.height))
             self.strip += 1
         buffer_rows = tuple(0 if i == self.last else self.capacity[i] for i in range(len(self.shapes)))
         steps = tuple(self.steps)
@@ -240,7 +240,7 @@ class _Planner:
                     channel += extent
         return places
 
-    def _joints(self) -> list[int]:
+    def _necks(self) -> list[int]:
         """Layers that no later layer reads past, the last one included."""
         lowest, found = self.last, [self.last]  # lowest: the first layer that layers from here on read
         for i in reversed(range(self.last)):
@@ -249,13 +249,13 @@ class _Planner:
                 found.append(i)
         return found[::-1]
 
-    def piece(self, joints: Sequence[int], number: int, end: int) -> None:
-        """Rows up to `end` of joint `number`, and before them all that they need."""
-        joint, before = joints[number], joints[number - 1] if number else -1
-        goal = {i: self.done[i] for i in range(before + 1, joint + 1)}
-        goal[joint] = end
+    def piece(self, necks: Sequence[int], number: int, end: int) -> None:
+        """Rows up to `end` of neck `number`, and before them all that they need."""
+        neck, before = necks[number], necks[number - 1] if number else -1
+        goal = {i: self.done[i] for i in range(before + 1, neck + 1)}
+        goal[neck] = end
         need = self.done[before] if number else 0
-        for i in range(joint, before, -1):
+        for i in range(neck, before, -1):
             for port, source in enumerate(self.sources[i]):
                 if source < 0 or goal[i] == self.done[i]:
                     continue
@@ -265,19 +265,19 @@ class _Planner:
                 else:
                     goal[source] = max(goal[source], upto)
         if number:
-            self.advance(joints, number - 1, need)
-        for i in range(before + 1, joint + 1):
+            self.advance(necks, number - 1, need)
+        for i in range(before + 1, neck + 1):
             self.make_room(i, goal[i])
-        for i in range(before + 1, joint + 1):
+        for i in range(before + 1, neck + 1):
             if goal[i] > self.done[i]:
                 self.compute(i, goal[i])
 
-    def advance(self, joints: Sequence[int], number: int, need: int) -> None:
-        """Rows up to `need` of a joint, about `height` at a time; the odd ones come with the first."""
-        joint = joints[number]
-        while (left := need - self.done[joint]) > 0:
+    def advance(self, necks: Sequence[int], number: int, need: int) -> None:
+        """Rows up to `need` of a neck, about `height` at a time; the odd ones come with the first."""
+        neck = necks[number]
+        while (left := need - self.done[neck]) > 0:
             times = max(1, left // self.height)
-            self.piece(joints, number, need - (times - 1) * self.height)
+            self.piece(necks, number, need - (times - 1) * self.height)
 
     def make_room(self, layer: int, goal: int) -> None:
         """Rows that nobody needs any more leave the buffer of `layer`, those needed again move to its front."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -76,6 +77,7 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
 
 _lowest: dict[bytes, tuple[Ints, str]] = {}
 """Proven lowest packings of cores met before, and how they were found: a front meets the same one again and again."""
+_lowest_lock = threading.Lock()
 
 
 def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> tuple[Ints, str, bool]:
@@ -98,9 +100,10 @@ def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> 
             if inner.height(exact) < inner.height(found):
                 found, method = exact, "milp"
         if inner.height(found) == inner.bound or (proven and inner.height(found) > inner.goal):
-            _lowest[inner.key] = found, method
-            if len(_lowest) > MOST_KNOWN:
-                _lowest.pop(next(iter(_lowest)))
+            with _lowest_lock:  # a server's threads lay out at the same time
+                _lowest[inner.key] = found, method
+                if len(_lowest) > MOST_KNOWN:
+                    del _lowest[next(iter(_lowest))]
     offsets = np.full(len(best), -1, np.int64)
     offsets[core] = found
     return packing.lowest_fit(easy, offsets), method, proven
