@@ -10,7 +10,7 @@ from app import chains
 from app.chain_sites import find_sites
 from app.graph import zoo
 from app.graph.onnx_import import import_onnx
-from app.sites import MOST_PACKING, NEAR_BYTES
+from app.sites import LAST_LEVEL_BYTES, MOST_PACKING, NEAR_BYTES
 from app.strips import StripMove
 from kernels import registry
 from kernels.spec import F32_BYTES, Layout, weight_elems
@@ -132,3 +132,14 @@ def test_weights_count_as_packed_where_all_must_stay_near():
     packed = MOST_PACKING * F32_BYTES * sum(weight_elems(shape) for shape in site.plan.shapes)
     assert touched_bytes(site) - packed + packed // MOST_PACKING <= NEAR_BYTES < touched_bytes(site)
     assert site.again_from == "l3"
+
+
+def test_weights_too_large_for_the_last_level_come_from_memory_in_every_strip():
+    graph = import_onnx(nets.chain(depth=3, size=24, m=720), name="chain")
+    large = [
+        site
+        for site in find_sites(graph, weights_from="dram")
+        if F32_BYTES * sum(weight_elems(shape) for shape in site.plan.shapes) > LAST_LEVEL_BYTES
+    ]
+    assert large
+    assert {site.again_from for site in large} == {"dram"}
