@@ -82,6 +82,7 @@ costs = Table(
     Column("samples_ns", JSON, nullable=False),
     Column("measured_at", String(40), nullable=False),
     UniqueConstraint("device", "primitive", "shape", "source_hash", "weights_from"),
+    Index(None, "device", "measured_at"),
     sqlite_autoincrement=True,
 )
 
