@@ -1,4 +1,4 @@
-"""Offsets for buffers with known lifetimes: greedy orders, a skyline search, then an exact disjunctive MILP."""
+"""Offsets for buffers with known lifetimes: greedy orders, then exact methods: a job shop, a skyline search, a MILP."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
+from solver.disjunctive import Disjunctive, Undecided
 from solver.highs import quiet, run
 from solver.problem import Buffer, BufferKind, Placement
 
+EFFORT = 50_000  # comparisons of a job shop, 30 ms: 35 buffers of networks take 20,000, hard ones no end of them
 SEARCH_NODES = 3000  # per order of the skyline search: 0.05-0.2 s on 400 buffers
 NODES_PER_BUFFER = 30  # a few buffers are soon told by the MILP
 COMPLAINTS = 30  # rounds of greedy placement per order
@@ -36,7 +38,7 @@ class Arena:
     arena_bytes: int
     lower_bound_bytes: int
     proven_minimal: bool
-    method: str  # "greedy", "complaints", "skyline" or "milp"
+    method: str  # "greedy", "complaints", "job shop", "skyline" or "milp"
 
 
 def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 20.0, enough_bytes: int = 0) -> Arena:
@@ -60,10 +62,6 @@ def place(buffers: Sequence[Buffer], align_bytes: int, *, time_limit_s: float = 
     packing = _Packing(buffers, enough_bytes)
     best, method, proven = packing.greedy(), "greedy", False
     if packing.height(best) > packing.goal:
-        patient = packing.complaints(best)
-        if packing.height(patient) < packing.height(best):
-            best, method = patient, "complaints"
-    if packing.height(best) > packing.goal:
         best, method, proven = _search(packing, best, method, time_limit_s)
     height = packing.height(best)
     return Arena(
@@ -81,7 +79,7 @@ _lowest_lock = threading.Lock()
 
 
 def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> tuple[Ints, str, bool]:
-    """The exact methods on the buffers that could be in each other's way; the others find a place in any case.
+    """All other methods on the buffers that could be in each other's way; the others find a place in any case.
 
     `best` was found by `method`. Returns (offsets, method, whether nothing lower is possible but what the goal allows).
     """
@@ -92,13 +90,7 @@ def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> 
     if known is not None and (inner.height(known[0]) < inner.height(found) or inner.height(known[0]) > inner.goal):
         found, method, proven = *known, True
     elif known is None and inner.height(found) > inner.goal:
-        exact = inner.skyline()
-        if exact is not None:
-            found, method = exact, "skyline"
-        elif inner.pairs <= MOST_PAIRS:
-            exact, proven = inner.milp(found, time_limit_s)
-            if inner.height(exact) < inner.height(found):
-                found, method = exact, "milp"
+        found, method, proven = _exact(inner, found, method, time_limit_s)
         if inner.height(found) == inner.bound or (proven and inner.height(found) > inner.goal):
             with _lowest_lock:  # a server's threads lay out at the same time
                 _lowest[inner.key] = found, method
@@ -107,6 +99,28 @@ def _search(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> 
     offsets = np.full(len(best), -1, np.int64)
     offsets[core] = found
     return packing.lowest_fit(easy, offsets), method, proven
+
+
+def _exact(packing: _Packing, best: Ints, method: str, time_limit_s: float) -> tuple[Ints, str, bool]:
+    """Below the height of `best`, found by `method`: (offsets, method, whether nothing lower is possible)."""
+
+    def lower(offsets: Ints, by: str) -> bool:
+        """Take them where they are lower. Whether the goal is reached."""
+        nonlocal best, method
+        if packing.height(offsets) < packing.height(best):
+            best, method = offsets, by
+        return packing.height(best) <= packing.goal
+
+    offsets, proven = packing.job_shop(best)
+    if lower(offsets, "job shop") or proven or lower(packing.complaints(best), "complaints"):
+        return best, method, proven
+    lying = packing.skyline()
+    if lying is not None:
+        return lying, "skyline", False
+    if packing.pairs <= MOST_PAIRS:
+        offsets, proven = packing.milp(best, time_limit_s)
+        lower(offsets, "milp")
+    return best, method, proven
 
 
 def _behind(residents: Sequence[Buffer], arena: Arena, order: Sequence[Buffer]) -> Arena:
@@ -250,6 +264,34 @@ class _Packing:
                 rank = {i: r / 2 - 0.5 if above[i] else r for r, i in enumerate(order)}
                 order.sort(key=rank.__getitem__)
         return best
+
+    def job_shop(self, best: Ints) -> tuple[Ints, bool]:
+        """The goal, or else the least height below that of `best`: (offsets, whether nothing lower is possible).
+
+        `best` itself, and no proof, where solver.disjunctive does not get to an end.
+        """
+        unit = reduce(math.gcd, self.sizes.tolist())
+        shop = Disjunctive((self.sizes // unit).tolist(), self.crowds())
+        try:
+            offsets = shop.within(self.goal // unit, EFFORT)
+            if offsets is not None:
+                return np.array(offsets, np.int64) * unit, False
+            while (offsets := shop.within(self.height(best) // unit - 1, EFFORT)) is not None:
+                best = np.array(offsets, np.int64) * unit
+        except Undecided:
+            return best, False
+        return best, True
+
+    def crowds(self) -> list[list[int]]:
+        """The largest sets of buffers that live at the same time."""
+        found: list[set[int]] = []
+        for section in range(len(self.live)):
+            crowd = set(np.flatnonzero((self.first <= section) & (section < self.last)).tolist())
+            if found and found[-1] <= crowd:
+                found.pop()
+            if not found or not crowd <= found[-1]:
+                found.append(crowd)
+        return [sorted(crowd) for crowd in found]
 
     def skyline(self) -> Ints | None:
         """A packing as high as the goal, or None when there is none or the search limit comes first.

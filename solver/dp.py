@@ -255,10 +255,10 @@ class SecondOpinion:
             self._refused = refused
             raise
 
-    def fastest(self, budget_bytes: int | None) -> Selection | None:
-        """The fastest selection within the budget; None when there is none, or no program."""
+    def fastest(self, budget_bytes: int | None, cuts: Sequence[Cut]) -> Selection | None:
+        """The fastest selection within the budget that no cut rules out; None when there is none, or no program."""
         try:
-            solved = self.program.solve(budget_bytes)
+            solved = self.program.solve_outside(budget_bytes, cuts)
         except TooWide:
             return None
         return None if solved is None else solved.selection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import highspy
@@ -57,7 +57,8 @@ class FlowSolver:
         self.flow, self.matrix = flow, matrix
         self.max_weights_bytes = max_weights_bytes
         self.cuts: list[Cut] = []
-        self.incumbent_from: Callable[[int | None], Selection | None] | None = None  # optima, where LPs are fractional
+        # Optima of another method within a budget and outside of cuts, for where LPs are fractional.
+        self.incumbent_from: Callable[[int | None, Sequence[Cut]], Selection | None] | None = None
         self._x_need = np.array(flow.x_need, dtype=np.int64)
         self._y_need = np.array(flow.y_need, dtype=np.int64)
         self._row_base = np.array([row.base_bytes for row in flow.rows], dtype=np.int64)
@@ -267,7 +268,7 @@ class FlowSolver:
 
     def _known(self) -> tuple[Selection, int] | None:
         """A selection within the budget and all cuts from elsewhere, and its time."""
-        selection = None if self.incumbent_from is None else self.incumbent_from(self._budget)
+        selection = None if self.incumbent_from is None else self.incumbent_from(self._budget, self.cuts)
         if selection is None or any(cut.binds(self._budget) and cut.rules_out(selection) for cut in self.cuts):
             return None
         evaluation = evaluate(self.flow.problem, selection)

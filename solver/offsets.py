@@ -115,17 +115,18 @@ class PlacingSolver(Generic[AnySolver]):
             if len(self.cuts) >= MOST_CUTS:
                 return Placed(Outcome(Stopped.OFFSETS, Held.NOTHING, None, None, 0, 0.0, outcome.method), None, 0)
             room_bytes = budget_bytes - (bytes_used - arena.arena_bytes)
-            up_to_bytes = budget_bytes
+            beside_bytes = bytes_used - arena.arena_bytes
+            from_bytes, up_to_bytes = arena.lower_bound_bytes + beside_bytes, budget_bytes
             if arena.proven_minimal:
-                cut, need_bytes = conflict(self.problem, outcome.selection, lived, room_bytes)
-                up_to_bytes = need_bytes + bytes_used - arena.arena_bytes - 1
+                cut, least, need_bytes = conflict(self.problem, outcome.selection, lived, room_bytes)
+                from_bytes, up_to_bytes = least + beside_bytes, need_bytes + beside_bytes - 1
                 if self.axis is MemoryAxis.TOTAL or self.problem.has_residents:  # lighter weights leave more room
                     cut = _no_lighter(self.problem, outcome.selection, cut, self.axis)
             else:
                 cut = {v: frozenset([i]) for v, i in enumerate(outcome.selection.options)}
                 live_bytes, time_ns = outcome.evaluation.on(self.axis), outcome.evaluation.time_ns
                 self._unproven.append((live_bytes, budget_bytes, time_ns))
-            self.cuts.append(Cut(cut, up_to_bytes))
+            self.cuts.append(Cut(cut, up_to_bytes, from_bytes))
             self.solver.forbid(self.cuts[-1])
 
     def _place(self, buffers: Sequence[Buffer], enough_bytes: int) -> Arena:
@@ -155,8 +156,8 @@ def used(evaluation: Evaluation, arena: Arena, axis: MemoryAxis) -> int:
     return evaluation.on(axis) + arena.arena_bytes - evaluation.arena_bytes
 
 
-def conflict(problem: Problem, selection: Selection, lived: Lifetimes, room_bytes: int) -> tuple[Choices, int]:
-    """Why a selection that needs more than `room_bytes` does so: choices, and the arena they need at least.
+def conflict(problem: Problem, selection: Selection, lived: Lifetimes, room_bytes: int) -> tuple[Choices, int, int]:
+    """Why a selection needs more than `room_bytes`: choices, their live bytes, the arena they need at least.
 
     That the selection does need more must have been proven.
 
@@ -169,10 +170,10 @@ def conflict(problem: Problem, selection: Selection, lived: Lifetimes, room_byte
             first_step.append(number)
     ends = [*first_step[1:], len(lived.steps)]
 
-    need_bytes = room_bytes + 1
+    live_bytes, need_bytes = 0, room_bytes + 1
 
     def too_large(first: int, last: int) -> bool:
-        nonlocal need_bytes
+        nonlocal live_bytes, need_bytes
         clipped = [
             dataclasses.replace(buffer, first=max(buffer.first, first_step[first]), last=min(buffer.last, ends[last]))
             for buffer in lived.buffers
@@ -181,7 +182,8 @@ def conflict(problem: Problem, selection: Selection, lived: Lifetimes, room_byte
         arena = place(clipped, problem.align_bytes, time_limit_s=WINDOW_S, enough_bytes=room_bytes)
         if arena.arena_bytes <= room_bytes or not arena.proven_minimal:
             return False
-        need_bytes = arena.arena_bytes  # in the end that of the last window it holds for
+        # In the end those of the last window it holds for.
+        live_bytes, need_bytes = arena.lower_bound_bytes, arena.arena_bytes
         return True
 
     low, last = 0, len(problem.nodes) - 1
@@ -198,7 +200,7 @@ def conflict(problem: Problem, selection: Selection, lived: Lifetimes, room_byte
             first = middle
         else:
             high = middle - 1
-    return _alike(problem, selection, first, last), need_bytes
+    return _alike(problem, selection, first, last), live_bytes, need_bytes
 
 
 def _no_lighter(problem: Problem, selection: Selection, cut: Choices, axis: MemoryAxis) -> Choices:

@@ -254,15 +254,19 @@ class Selection:
 class Cut:
     """Options that a selection may not take all together, at budgets of at most `up_to_bytes` (None: at any).
 
-    `options` has some of the options of some nodes; ruled out is what takes one of them at each of these nodes.
+    `options` has some of the options of some nodes; ruled out is what takes one of them at each of these nodes. All of
+    that takes `from_bytes` at least: at lower budgets there is nothing left to rule out.
     """
 
     options: Mapping[int, Collection[int]]
     up_to_bytes: int | None = None
+    from_bytes: int = 0
 
     def binds(self, budget_bytes: int | None) -> bool:
         """Whether it counts at a budget (None: no budget)."""
-        return self.up_to_bytes is None or (budget_bytes is not None and budget_bytes <= self.up_to_bytes)
+        if budget_bytes is None:
+            return self.up_to_bytes is None
+        return self.from_bytes <= budget_bytes and (self.up_to_bytes is None or budget_bytes <= self.up_to_bytes)
 
     def rules_out(self, selection: Selection) -> bool:
         """Whether the selection takes what may not be taken together."""

@@ -76,6 +76,9 @@ def test_each_method_alone_is_right(buffers):
     placed, proven = packing.milp(worst, 10.0)
     assert proven
     assert packing.height(placed) == least
+    placed, proven = packing.job_shop(worst)
+    assert packing.height(placed) == least
+    assert proven == (least > packing.bound)
     found = packing.skyline()
     assert (found is not None) == (least == packing.bound)
     if found is not None:
@@ -106,10 +109,18 @@ BOUND_OUT_OF_REACH = [
 
 @pytest.mark.parametrize(
     ("rectangles", "method"),
-    [(HARD_FOR_ONE_PASS, "complaints"), (HARD_FOR_GREEDY, "skyline"), (HARD_FOR_SKYLINE, "milp")],
-    ids=["one pass", "greedy", "skyline"],
+    [
+        (HARD_FOR_ONE_PASS, "job shop"),
+        (HARD_FOR_ONE_PASS, "complaints"),
+        (HARD_FOR_GREEDY, "skyline"),
+        (HARD_FOR_SKYLINE, "milp"),
+    ],
+    ids=["one pass", "job shop", "greedy", "skyline"],
 )
 def test_the_next_method_reaches_the_bound_where_one_fails(rectangles, method, monkeypatch):
+    monkeypatch.setattr(arenas, "_lowest", {})  # nothing is known of it
+    if method != "job shop":
+        monkeypatch.setattr("solver.arena.EFFORT", -1)
     if method == "milp":
         monkeypatch.setattr("solver.arena.SEARCH_NODES", 10)
     arena = place(units(rectangles), 64)
@@ -126,6 +137,7 @@ def test_a_bound_out_of_reach_is_proven_so():
 
 def test_without_time_for_a_proof_none_is_claimed(monkeypatch):
     monkeypatch.setattr(arenas, "_lowest", {})  # nothing is known of it
+    monkeypatch.setattr("solver.arena.EFFORT", -1)
     arena = place(units(BOUND_OUT_OF_REACH), 64, time_limit_s=0.0)
     assert arena.arena_bytes > arena.lower_bound_bytes
     assert not arena.proven_minimal

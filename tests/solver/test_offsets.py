@@ -117,14 +117,16 @@ def test_a_cut_rules_out_selections_alone_that_need_more_than_the_room(seed):
     problem = staggered(BOUND_OUT_OF_REACH, random.Random(seed))
     selection = Selection((0,) * len(problem.nodes))
     room_bytes = 7 * UNIT - 1
-    cut, need_bytes = conflict(problem, selection, lifetimes(problem, selection), room_bytes)
+    cut, live_bytes, need_bytes = conflict(problem, selection, lifetimes(problem, selection), room_bytes)
     assert len(cut) < len(problem.nodes)
     assert need_bytes > room_bytes
     ruled_out = 0
     for choice in product(*(range(len(node.options)) for node in problem.nodes)):
         if all(choice[v] in options for v, options in cut.items()):
             ruled_out += 1
-            assert place(lifetimes(problem, Selection(choice)).buffers, UNIT).arena_bytes >= need_bytes
+            arena = place(lifetimes(problem, Selection(choice)).buffers, UNIT)
+            assert arena.lower_bound_bytes >= live_bytes
+            assert arena.arena_bytes >= need_bytes
     assert ruled_out >= 1
 
 
