@@ -53,15 +53,20 @@ def transformed(filters: Float64Array, rows: Float64Array, columns: Float64Array
     Products are added by rising row, then by rising column, none fused: in the order of winograd_pack.c, so that both
     give the same bytes.
     """
-    taps = filters.transpose(2, 3, 1, 0)
-    lines = [_sum(row, taps) for row in rows]
-    return np.array([[_sum(column, line) for column in columns] for line in lines])
+    taps = np.ascontiguousarray(filters.transpose(2, 3, 1, 0))
+    found = np.empty((len(rows), len(columns), *taps.shape[2:]))
+    for row, planes in zip(rows, found, strict=True):
+        line = _sum(row, taps)
+        planes[...] = columns[:, :1, None] * line[0]
+        for j in range(1, len(line)):
+            planes += columns[:, j, None, None] * line[j]
+    return found
 
 
 def _sum(factors: Float64Array, terms: Float64Array) -> Float64Array:
     total: Float64Array = factors[0] * terms[0]
     for factor, term in zip(factors[1:], terms[1:], strict=True):
-        total = total + factor * term
+        total += factor * term
     return total
 
 
