@@ -6,7 +6,7 @@ The one place where a graph meets the registry; measuring and selection both rea
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -60,10 +60,12 @@ class Candidates:
 
     def with_chains(self, time_ns: Callable[[CostKey], int]) -> Candidates:
         """The same with the chains that no other chain of their nodes beats in time, workspace and weights."""
-        chains = best_chains(self.sites, self.offers, time_ns)
-        if self.resident:
-            chains += [twin for chain in chains for twin in chain.packed_at_start()]
-        return dataclasses.replace(self, chains=tuple(chains))
+        return self.of_chains(best_chains(self.sites, self.offers, time_ns))
+
+    def of_chains(self, chains: Sequence[Chain]) -> Candidates:
+        """The same with these chains, and with what they become where weights may be packed when the network starts."""
+        twins = [twin for chain in chains for twin in chain.packed_at_start()] if self.resident else []
+        return dataclasses.replace(self, chains=(*chains, *twins))
 
     def with_residents(self) -> Candidates:
         """The same and every option once more with its weights packed at the start, where that makes them larger."""

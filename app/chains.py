@@ -179,66 +179,106 @@ def cost_keys(sites: Iterable[Site], offers: Offers) -> list[CostKey]:
     return list(keys)
 
 
-def best_chains(sites: Iterable[Site], offers: Offers, time_ns: Callable[[CostKey], int]) -> list[Chain]:
-    """Strips and primitives that no others of the same nodes beat in time, workspace and weights.
-
-    Where strips may lie over the input and others may not, they do not compete.
-    """
-    groups: dict[Hashable, dict[Chain, Figures]] = {}
-    for site in sites:
-        same = (*(node.name for node in site.nodes), site.overwrites, site.takes_over)
-        groups.setdefault(same, {}).update(_chains(site, offers, time_ns))
-    return [
-        chain for group in groups.values() for chain, figures in group.items() if not _beaten(figures, group.values())
-    ]
-
-
 Figures = tuple[int, int, int]
 """Of a chain: ns, bytes of workspace, bytes of weights."""
+Use = tuple[int, int, int, Primitive | None]
+"""A way to run a layer of a chain: ns, bytes of scratch, bytes of weights, primitive."""
 
 
-def _chains(site: Site, offers: Offers, time_ns: Callable[[CostKey], int]) -> dict[Chain, Figures]:
-    """The choices of primitives that may be unbeaten, and what they cost.
+def best_chains(sites: Iterable[Site], offers: Offers, time_ns: Callable[[CostKey], int]) -> list[Chain]:
+    """Strips and primitives that no others of the same nodes beat in time, workspace and weights."""
+    return [chain for chain, _ in ChainCosts(time_ns).best(sites, offers)]
 
-    A layer's choice costs its own time and weights, and the scratch is that of the neediest call: for every bound of
-    the scratch the fastest primitive of each layer within it is best, and so is the fastest of those with the
-    lightest weights.
-    """
-    layers: list[list[tuple[int, int, int, Primitive | None]]] = []  # (ns, scratch bytes, weights bytes, primitive)
-    for layer, node in enumerate(site.nodes):
-        shapes, names = site.call_shapes[layer], offers(node)
-        layers.append(
-            [
-                (
-                    sum(count * time_ns(key) for key, count in site.layer_keys(layer, primitive)),
+
+class ChainCosts:
+    """What the layers of sites cost, each with each primitive looked up once, however often chains are asked for."""
+
+    def __init__(self, time_ns: Callable[[CostKey], int]):
+        self._time_ns = time_ns
+        # Of each layer the primitives by name ("": nothing to call), and what is known of them.
+        self._layers: dict[Site, list[dict[str, Primitive | None]]] = {}
+        self._uses: dict[tuple[Site, int, str], Use] = {}
+        self._copies_ns: dict[Site, int] = {}
+
+    def best(self, sites: Iterable[Site], offers: Offers) -> list[tuple[Chain, Figures]]:
+        """Strips and primitives that no others of the same nodes beat in time, workspace and weights, and these.
+
+        Where strips may lie over the input and others may not, they do not compete.
+        """
+        groups: dict[Hashable, list[tuple[Chain, Figures]]] = {}
+        for site in dict.fromkeys(sites):
+            same = (*(node.name for node in site.nodes), site.overwrites, site.takes_over)
+            groups.setdefault(same, []).extend(self._chains(site, offers))
+        best = []
+        for group in groups.values():
+            every = {figures for _, figures in group}
+            best += [(chain, figures) for chain, figures in group if not _beaten(figures, every)]
+        return best
+
+    def chain_ns(self, chain: Chain) -> int:
+        """The time of a chain."""
+        named = ((i, primitive.name if primitive else "") for i, primitive in enumerate(chain.primitives))
+        uses = (self._layer(chain.site, layer, (name,))[0] for layer, name in named)
+        return self._copies(chain.site) + sum(ns for ns, *_ in uses)
+
+    def _layer(self, site: Site, layer: int, names: Collection[str]) -> list[Use]:
+        """The ways to run a layer with primitives of these names."""
+        if site not in self._layers:
+            every = (layer_primitives(site, i) for i in range(len(site.nodes)))
+            self._layers[site] = [{"" if p is None else p.name: p for p in primitives} for primitives in every]
+        found = []
+        for name, primitive in self._layers[site][layer].items():
+            if primitive is not None and name not in names:
+                continue
+            use = self._uses.get((site, layer, name))
+            if use is None:
+                shapes = site.call_shapes[layer]
+                use = self._uses[site, layer, name] = (
+                    sum(count * self._time_ns(key) for key, count in site.layer_keys(layer, primitive)),
                     _scratch_bytes(primitive, shapes),
                     _weights_bytes(primitive, shapes),
                     primitive,
                 )
-                for primitive in layer_primitives(site, layer)
-                if primitive is None or primitive.name in names
-            ]
-        )
-    if not all(layers):
-        return {}
-    copies_ns = sum(
-        count * time_ns(cost_key(mover(), shape, site.again_from))
-        for shapes in site.copy_shapes
-        for shape, count in shapes.items()
-    )
-    found: dict[tuple[Primitive | None, ...], Figures] = {}
-    for bound in sorted({scratch for layer in layers for _, scratch, _, _ in layer}):
-        fitting = [[use for use in layer if use[1] <= bound] for layer in layers]
-        if not all(fitting):
-            continue
-        for light in (False, True):
-            picks = [min(layer, key=lambda use: (use[2] if light else 0, use[0], use[1])) for layer in fitting]
-            found[tuple(primitive for *_, primitive in picks)] = (
-                copies_ns + sum(ns for ns, *_ in picks),
-                site.workspace_bytes(max(scratch for _, scratch, *_ in picks)),
-                sum(weights for *_, weights, _ in picks),
+            found.append(use)
+        return found
+
+    def _copies(self, site: Site) -> int:
+        if site not in self._copies_ns:
+            self._copies_ns[site] = sum(
+                count * self._time_ns(cost_key(mover(), shape, site.again_from))
+                for shapes in site.copy_shapes
+                for shape, count in shapes.items()
             )
-    return {Chain(site, primitives): figures for primitives, figures in found.items()}
+        return self._copies_ns[site]
+
+    def _chains(self, site: Site, offers: Offers) -> list[tuple[Chain, Figures]]:
+        """The choices of primitives that may be unbeaten, and what they cost.
+
+        A layer's choice costs its own time and weights, and the scratch is that of the neediest call: for every bound
+        of the scratch the fastest primitive of each layer within it is best, and so is the fastest of those with the
+        lightest weights.
+        """
+        layers: list[list[Use]] = []
+        for layer, node in enumerate(site.nodes):
+            layers.append(self._layer(site, layer, offers(node)))
+            if not layers[-1]:
+                return []
+        copies_ns = self._copies(site)
+        found: dict[tuple[str, ...], tuple[Chain, Figures]] = {}
+        for bound in sorted({scratch for layer in layers for _, scratch, _, _ in layer}):
+            fitting = [[use for use in layer if use[1] <= bound] for layer in layers]
+            if not all(fitting):
+                continue
+            for light in (False, True):
+                picks = [min(layer, key=lambda use: (use[2] if light else 0, use[0], use[1])) for layer in fitting]
+                primitives = tuple(primitive for *_, primitive in picks)
+                figures = (
+                    copies_ns + sum(ns for ns, *_ in picks),
+                    site.workspace_bytes(max(scratch for _, scratch, *_ in picks)),
+                    sum(weights for *_, weights, _ in picks),
+                )
+                found[tuple(p.name for p in primitives if p)] = Chain(site, primitives), figures
+        return list(found.values())
 
 
 def _beaten(figures: Figures, others: Iterable[Figures]) -> bool:

@@ -59,6 +59,10 @@ class Site:
     threads: int
     weights_from: str
 
+    def __hash__(self) -> int:
+        """That of the ends and the height: few sites share them, and a plan is long."""
+        return hash((self.nodes[0].name, self.nodes[-1].name, self.plan.height))
+
     @property
     def name(self) -> str:
         """First and last node, the height, and what it is more than a path; unique within a graph."""

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -349,7 +350,7 @@ class Primitive:
     needs_libm: bool = False
     headers: tuple[str, ...] = field(default=("include/ts.h",))  # project headers the source includes, transitively
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`<op>_<family>[_<variant>]_<in>_<out>_f32`; also the C symbol before prefixing."""
         words = [self.op, self.family, self.variant, self.in_layout, self.out_layout, "f32"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 
 from app.candidates import Candidates
-from app.costs import CostTable
+from app.chains import ChainCosts
 from app.options import NodeOption
 from app.selection.limits import Limits
-from app.selection.problem import Built, chain_options, time_from
+from app.selection.problem import Built, chain_options
 from app.sites import Site
 from app.slices import buffer_of
 
@@ -17,7 +16,7 @@ Options = dict[int, tuple[NodeOption, ...]]
 """By problem node, those it has within the limits; nodes that are not there have what they had."""
 
 
-def narrowed_options(built: Built, offered: Candidates, limits: Limits, times: CostTable) -> Options:
+def narrowed_options(built: Built, offered: Candidates, limits: Limits, costs: ChainCosts) -> Options:
     """The options of each problem node that limits change.
 
     `offered` are all candidates, with the options `built` was made of. Chains within the limits are those that no other
@@ -26,16 +25,15 @@ def narrowed_options(built: Built, offered: Candidates, limits: Limits, times: C
     left = _left(offered, limits)
     if not left:
         return {}
-    nodes = {node.name: node for node in offered.nodes}
     names = {node: frozenset(p.name for option in kept for p in option.primitives) for node, kept in left.items()}
-    fewer = {node for node, kept in names.items() if kept != offered.offers(nodes[node])}
+    fewer = {node.name for node in offered.nodes if names.get(node.name, offered.offers(node)) != offered.offers(node)}
     groups: dict[tuple[str, ...], list[Site]] = {}
     for site in offered.sites:
         groups.setdefault(_group(site), []).append(site)
     touched = {group: sites for group, sites in groups.items() if not fewer.isdisjoint(group)}
-    inside = {node: left.get(node, offered.options[node]) for group in touched for node in group}
-    sites = tuple(site for some in touched.values() for site in some)
-    chained = dataclasses.replace(offered, options=inside, sites=sites).with_chains(time_from(times))
+    sites = (site for some in touched.values() for site in some)
+    best = costs.best(sites, lambda node: names.get(node.name, offered.offers(node)))
+    chained = offered.of_chains([chain for chain, _ in best])
     of_chains = chain_options(chained)
     lasts = {group[-1] for group in touched}
     found: Options = {}

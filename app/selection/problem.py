@@ -174,11 +174,15 @@ def _served_outputs(candidates: Candidates) -> Mapping[tuple[str, str], int]:
     return served
 
 
-def solver_option(candidates: Candidates, option: NodeOption, time_ns: Callable[[CostKey], int]) -> sp.Option:
-    """An option of a node as the optimiser sees it."""
+def solver_option(
+    candidates: Candidates, option: NodeOption, time_ns: Callable[[CostKey], int], known_ns: int | None = None
+) -> sp.Option:
+    """An option of a node as the optimiser sees it. `known_ns`: its time, when it has been added up already."""
+    if known_ns is None:
+        known_ns = sum(count * time_ns(key) for key, count in candidates.costs_of(option))
     return sp.Option(
         name=option.name,
-        time_ns=sum(count * time_ns(key) for key, count in candidates.costs_of(option)),
+        time_ns=known_ns,
         in_layouts=option.in_layouts,
         out_layout=option.out_layout,
         workspace_bytes=option.workspace_bytes,

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.candidates import Candidates, list_candidates
-from app.chains import Chain
+from app.chains import Chain, ChainCosts
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostTable, MissingCost
 from app.errors import UserError
 from app.graph.ir import Graph
 from app.graph.order import operators
+from app.options import NodeOption
 from app.order import in_order
 from app.points import Point
 from app.quantities import format_bytes
@@ -81,10 +82,11 @@ class WarmModel:
             measured = dataclasses.replace(measured, sites=tuple(sites))
         self.lock = threading.RLock()
         self._chains: dict[str, Chain] = {}
+        self._chain_costs = ChainCosts(time_from(self.times))
         self._solvers: dict[sp.MemoryAxis, WarmSolver] = {}
         self._programs: dict[sp.MemoryAxis, WarmProgram | None] = {}
         self._shipped = self.offered, measured
-        self._build(measured, measured.with_chains(time_from(self.times)).chains)
+        self._build(measured, self._best_chains(measured))
 
     def _suit(self, limits: Limits) -> None:
         """Offer resident weights when the limits do, else none: another problem, built when that changes."""
@@ -94,7 +96,11 @@ class WarmModel:
         if limits.residency == START_UP:
             self.offered, measured = self.offered.with_residents(), measured.with_residents()
         self._chains.clear()
-        self._build(measured, measured.with_chains(time_from(self.times)).chains)
+        self._build(measured, self._best_chains(measured))
+
+    def _best_chains(self, measured: Candidates) -> tuple[Chain, ...]:
+        best = self._chain_costs.best(measured.sites, measured.offers)
+        return measured.of_chains([chain for chain, _ in best]).chains
 
     def _build(self, candidates: Candidates, chains: Iterable[Chain]) -> None:
         """The problem with these chains beside those it had."""
@@ -209,10 +215,10 @@ class WarmModel:
             lacking = self.costs.missing(limits.narrow(self.offered).cost_keys())
             if lacking:
                 raise MissingCost(lacking)
-        options = narrowed_options(self.built, self.offered, limits, self.times)
+        options = narrowed_options(self.built, self.offered, limits, self._chain_costs)
         if not known_layouts(self.built, options):  # chains where there was none
             self._build(self.candidates, (o.chain for some in options.values() for o in some if o.chain is not None))
-            options = narrowed_options(self.built, self.offered, limits, self.times)
+            options = narrowed_options(self.built, self.offered, limits, self._chain_costs)
         return options
 
     def _within(self, options: Options) -> Built:
@@ -220,10 +226,14 @@ class WarmModel:
         nodes, labelled = list(self.built.problem.nodes), list(self.built.options)
         for v, some in options.items():
             known = dict(zip(map(id, labelled[v]), nodes[v].options, strict=True))
-            of = (known.get(id(o)) or solver_option(self.candidates, o, time_from(self.times)) for o in some)
-            nodes[v], labelled[v] = dataclasses.replace(nodes[v], options=tuple(of)), some
+            of = tuple(known.get(id(o)) or self._solver_option(o) for o in some)
+            nodes[v], labelled[v] = dataclasses.replace(nodes[v], options=of), some
         problem = dataclasses.replace(self.built.problem, nodes=tuple(nodes))
         return dataclasses.replace(self.built, problem=problem, options=tuple(labelled))
+
+    def _solver_option(self, option: NodeOption) -> sp.Option:
+        known_ns = None if option.chain is None else self._chain_costs.chain_ns(option.chain)
+        return solver_option(self.candidates, option, time_from(self.times), known_ns)
 
     def _closed(self, options: Options) -> Iterator[tuple[int, int]]:
         """The choices of the whole problem that are not among these, as (problem node, option)."""
