@@ -10,27 +10,16 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
 import numpy as np
 
+from solver.buckets import eliminate
+from solver.joins import joined
 from solver.problem import Cut, MemoryAxis, Option, Problem, Selection
 from solver.tables import MOST_ENTRIES, NEVER, Grid, Table, TableBuilder, TooWide
 
 MOST_BRANCHES = 2000  # solves it will spend on getting out of the cuts of one budget
 Choice = tuple[int, int]  # node, option index
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """Elimination of `variable`: the tables and earlier messages that mention it, over `scope` (variable included)."""
-
-    variable: int
-    scope: tuple[int, ...]
-    axis: int  # of `variable` in scope
-    shape: tuple[int, ...]
-    tables: tuple[tuple[int, tuple[int, ...]], ...]  # (table, its shape broadcast into the scope)
-    messages: tuple[tuple[int, tuple[int, ...]], ...]  # (earlier bucket, its message's shape broadcast into the scope)
 
 
 @dataclass(frozen=True)
@@ -57,18 +46,37 @@ class DynamicProgram:
         self.problem, self.axis = problem, axis
         self.layouts = [tuple(dict.fromkeys(o.out_layout for o in node.options)) for node in problem.nodes]
         self._builder = TableBuilder(problem, axis, self.layouts, weights_matter, most_entries, with_floor=with_floor)
-        self.tables = self._builder.tables()
-        self.buckets = eliminate(
-            [table.scope for table in self.tables], [len(layouts) for layouts in self.layouts], most_entries
-        )
+        self._given = self._builder.tables()
+        self._domains = [len(layouts) for layouts in self.layouts]
+        self.buckets = eliminate([table.scope for table in self._given], self._domains, most_entries)
+        self._roots = [b for b, bucket in enumerate(self.buckets) if not bucket.rest]
+        self._closed: frozenset[Choice] = frozenset()
+        self._join()
+
+    def _join(self) -> None:
+        """Work out what can be with the tables given, and forget all that was computed."""
+        self._known = [table.cells[0] for table in self._given]
+        scopes = [table.scope for table in self._given]
+        self._joins, self._kept = joined(self.buckets, scopes, self._known, self._domains)
+        self.tables = [table.only(kept) for table, kept in zip(self._given, self._kept, strict=True)]
+        self._places: list[Grid | None] = [None] * len(self.tables)  # of a table's assignments among those kept
+        for t in range(len(self.tables)):
+            self._find_places(t)
         self._levels = list(map(_levels_of, self.tables))
         self._ordered: tuple[Grid, Grid] | None = None  # all levels, rising, and the table of each
-        self._roots = [b for b, bucket in enumerate(self.buckets) if len(bucket.scope) == 1]
         self._best: list[Grid | None] = [None] * len(self.tables)
         self._sums: list[Grid | None] = [None] * len(self.buckets)
         self._messages: list[Grid | None] = [None] * len(self.buckets)
         self._budget: int | None = None
-        self._closed: frozenset[Choice] = frozenset()
+
+    def _find_places(self, t: int) -> None:
+        found = self.tables[t].cells[0]
+        self._places[t] = None if len(found) == len(self._kept[t]) else np.searchsorted(self._kept[t], found)
+
+    @property
+    def given(self) -> tuple[Table, ...]:
+        """The tables with all their entries; `tables` have those that are part of a selection."""
+        return tuple(self._given)
 
     def table_of(self, v: int, options: Sequence[Option]) -> Table:
         """The table node v would have with other options, of layouts and out_bytes that the problem knows."""
@@ -76,23 +84,38 @@ class DynamicProgram:
 
     def put(self, v: int, table: Table) -> None:
         """Give node v another table. Its options in selections found from then on are those of the table."""
-        if table is not self.tables[v]:
-            self.tables[v] = table
-            self._levels[v] = _levels_of(table)
-            self._best[v] = self._ordered = None
+        if table is self._given[v]:
+            return
+        self._given[v] = table
+        if not np.isin(table.cells[0], self._known[v], assume_unique=True).all():
+            self._join()
+            return
+        self.tables[v] = table.only(self._kept[v])
+        self._find_places(v)
+        self._levels[v] = _levels_of(self.tables[v])
+        self._best[v] = self._ordered = None
+
+    def _least(self, t: int, values: Grid) -> Grid:
+        """The least of the values of a table's entries, by its assignments kept; NEVER where there is none any more."""
+        least = self.tables[t].least_by_cell(values)
+        places = self._places[t]
+        if places is None:
+            return least
+        spread = np.full(len(self._kept[t]), NEVER, np.int64)
+        spread[places] = least
+        return spread
 
     def least_bytes(self) -> int | None:
         """The least budget that any selection fits; None when there is no selection."""
         messages: list[Grid] = []
-        for bucket in self.buckets:
-            most = np.zeros(bucket.shape, np.int64)
-            for t, shape in bucket.tables:
-                table = self.tables[t]
-                np.maximum(most, table.least(table.need_bytes).reshape(shape), out=most)
-            for m, shape in bucket.messages:
-                np.maximum(most, messages[m].reshape(shape), out=most)
-            messages.append(most.min(axis=bucket.axis))
-        least = max(int(messages[b]) for b in self._roots)
+        for join in self._joins:
+            most = np.zeros(len(join.value), np.int64)
+            for t, at in join.tables:
+                np.maximum(most, self._least(t, self.tables[t].need_bytes)[at], out=most)
+            for m, at in join.messages:
+                np.maximum(most, messages[m][at], out=most)
+            messages.append(_least_of_groups(most, join.first))
+        least = max(int(messages[b].min(initial=NEVER)) for b in self._roots)
         return None if least >= NEVER else least
 
     def solve(self, budget_bytes: int | None = None, closed: frozenset[Choice] = frozenset()) -> Solved | None:
@@ -117,7 +140,7 @@ class DynamicProgram:
         top = max((int(levels[-1]) for levels in self._levels if len(levels)), default=0)
         budget = top if budget_bytes is None else min(budget_bytes, top)
         self._refresh(budget, closed)
-        return sum(int(self._grid(self._messages[b])) for b in self._roots), budget
+        return sum(int(self._grid(self._messages[b]).min(initial=NEVER)) for b in self._roots), budget
 
     def trace(self) -> list[Solved]:
         """The whole front, by rising memory: descend below the memory of each optimum until nothing fits."""
@@ -171,23 +194,23 @@ class DynamicProgram:
         for t in range(len(self.tables)):
             if self._best[t] is not None and t not in reopened and t not in crossed:
                 continue
-            self._best[t] = self.tables[t].least(self._fitting(t, budget))
+            self._best[t] = self._least(t, self._fitting(t, budget))
             changed.add(t)
         self._budget = budget
         dirty = [False] * len(self.buckets)
-        for b, bucket in enumerate(self.buckets):
-            dirty[b] = any(t in changed for t, _ in bucket.tables) or any(dirty[m] for m, _ in bucket.messages)
+        for b, join in enumerate(self._joins):
+            dirty[b] = any(t in changed for t, _ in join.tables) or any(dirty[m] for m, _ in join.messages)
             if not dirty[b] and self._messages[b] is not None:
                 continue
-            total = np.zeros(bucket.shape, np.int64)
-            for t, shape in bucket.tables:
-                total += self._grid(self._best[t]).reshape(shape)
+            total = np.zeros(len(join.value), np.int64)
+            for t, at in join.tables:
+                total += self._grid(self._best[t])[at]
                 np.minimum(total, NEVER, out=total)
-            for m, shape in bucket.messages:
-                total += self._grid(self._messages[m]).reshape(shape)
+            for m, at in join.messages:
+                total += self._grid(self._messages[m])[at]
                 np.minimum(total, NEVER, out=total)
             self._sums[b] = total
-            self._messages[b] = total.min(axis=bucket.axis)
+            self._messages[b] = _least_of_groups(total, join.first)
 
     def _by_level(self) -> tuple[Grid, Grid]:
         if self._ordered is None:
@@ -213,9 +236,14 @@ class DynamicProgram:
     def _trace_back(self, total: int, budget: int) -> Solved:
         layout = [0] * len(self.problem.nodes)
         for b in reversed(range(len(self.buckets))):
-            bucket = self.buckets[b]
-            at = tuple(slice(None) if u == bucket.variable else layout[u] for u in bucket.scope)
-            layout[bucket.variable] = int(self._grid(self._sums[b])[at].argmin())
+            bucket, join = self.buckets[b], self._joins[b]
+            cell = 0
+            for u in bucket.rest:
+                cell = cell * self._domains[u] + layout[u]
+            group = int(np.searchsorted(join.group, cell))
+            first = int(join.first[group])
+            end = int(join.first[group + 1]) if group + 1 < len(join.first) else len(join.value)
+            layout[bucket.variable] = int(join.value[first + int(self._grid(self._sums[b])[first:end].argmin())])
         options, need = [], 0
         for t, table in enumerate(self.tables):
             entries = table.entries_at([layout[u] for u in table.scope])
@@ -225,6 +253,10 @@ class DynamicProgram:
             options.append(table.options[int(table.way[entries][entry])])
             need = max(need, int(needs[entry]))
         return Solved(total, need, Selection(tuple(options)))
+
+
+def _least_of_groups(values: Grid, first: Grid) -> Grid:
+    return np.minimum.reduceat(values, first) if len(first) else np.zeros(0, np.int64)
 
 
 def _levels_of(table: Table) -> Grid:
@@ -262,41 +294,3 @@ class SecondOpinion:
         except TooWide:
             return None
         return None if solved is None else solved.selection
-
-
-def eliminate(scopes: Sequence[tuple[int, ...]], domains: Sequence[int], most_entries: int) -> list[Bucket]:
-    """An elimination order, smallest next table first, as buckets; TooWide when a table exceeds `most_entries`."""
-    neighbours: list[set[int]] = [set() for _ in domains]
-    for scope in scopes:
-        for u in scope:
-            neighbours[u].update(scope)
-    left = set(range(len(domains)))
-    pending_tables = dict(enumerate(scopes))
-    pending_messages: dict[int, tuple[int, ...]] = {}
-    buckets: list[Bucket] = []
-    entries = {v: prod(domains[u] for u in neighbours[v] | {v}) for v in left}
-    while left:
-        v = min(left, key=lambda u: (entries[u], u))
-        if entries[v] > most_entries:
-            raise TooWide(f"a table of {entries[v]} entries would be needed")
-        scope = tuple(sorted(neighbours[v] | {v}))
-        shape = tuple(domains[u] for u in scope)
-
-        def spread(part: tuple[int, ...], scope: tuple[int, ...] = scope) -> tuple[int, ...]:
-            return tuple(domains[u] if u in part else 1 for u in scope)
-
-        tables = [(t, spread(part)) for t, part in pending_tables.items() if v in part]
-        messages = [(m, spread(part)) for m, part in pending_messages.items() if v in part]
-        for t, _ in tables:
-            del pending_tables[t]
-        for m, _ in messages:
-            del pending_messages[m]
-        rest = tuple(u for u in scope if u != v)
-        pending_messages[len(buckets)] = rest
-        buckets.append(Bucket(v, scope, scope.index(v), shape, tuple(tables), tuple(messages)))
-        left.remove(v)
-        for u in rest:
-            neighbours[u] = (neighbours[u] | set(rest)) - {v}
-        for u in rest:
-            entries[u] = prod(domains[w] for w in neighbours[u] | {u})
-    return buckets

@@ -58,13 +58,31 @@ class Table:
         at = int(np.searchsorted(found, cell))
         return slice(int(first[at]), int(first[at + 1])) if at < len(found) and found[at] == cell else slice(0, 0)
 
+    def least_by_cell(self, values: Grid) -> Grid:
+        """The least of the values of the entries of each assignment that has entries."""
+        found, first = self.cells
+        return np.minimum.reduceat(values, first[:-1]) if len(found) else np.zeros(0, np.int64)
+
     def least(self, values: Grid) -> Grid:
         """The least of the values of the entries of each assignment, as a grid; NEVER where there is no entry."""
         best = np.full(prod(self.shape), NEVER, np.int64)
-        found, first = self.cells
-        if len(found):
-            best[found] = np.minimum.reduceat(values, first[:-1])
+        best[self.cells[0]] = self.least_by_cell(values)
         return best.reshape(self.shape)
+
+    def only(self, cells: Grid) -> Table:
+        """The entries at these assignments, which rise."""
+        found, first = self.cells
+        wanted = np.isin(found, cells, assume_unique=True)
+        if wanted.all():
+            return self
+        kept = np.repeat(wanted, np.diff(first))
+        return dataclasses.replace(
+            self,
+            cell=self.cell[kept],
+            way=self.way[kept],
+            time_ns=self.time_ns[kept],
+            need_bytes=self.need_bytes[kept],
+        )
 
     @cached_property
     def grids(self) -> tuple[Grid, Grid]:

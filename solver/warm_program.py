@@ -31,7 +31,7 @@ class WarmProgram:
             self.program = DynamicProgram(problem, axis, with_floor=False)
         except TooWide:
             self.program = DynamicProgram(problem, axis)
-        self._tables = list(self.program.tables)
+        self._tables = self.program.given
         self._cuts: list[Cut] = []
         self._budget: int | None = None
 
