@@ -64,6 +64,11 @@ class _Table:
     chosen: Grid
     orders: tuple[Order, ...]
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing is possible, whatever the layouts around the segment."""
+        return int(self.factor.time_ns.min()) >= NEVER
+
 
 @dataclass(frozen=True)
 class _Label:
@@ -103,7 +108,7 @@ class OrderSearch:
     def solve(self, budget_bytes: int | None) -> Ordered | None:
         """The least time within the budget over all orders and selections; None when nothing fits."""
         for s in sorted(range(len(self.segments)), key=self._free.__getitem__):  # those of one order are soon asked
-            if int(self._least(s, budget_bytes).factor.time_ns.min()) >= NEVER:
+            if self._least(s, budget_bytes).is_stuck:
                 return None
         return self._path([self._least(s, budget_bytes) for s in range(len(self.segments))])
 
@@ -112,13 +117,15 @@ class OrderSearch:
 
         The given order, but for segments that nothing fits in it; where that is not enough, for the fewest in a row.
         """
+        if any(not free and self._given(s, budget_bytes).is_stuck for s, free in enumerate(self._free)):
+            return None  # before the segments of many orders, which have by far the larger tables
         tables = [self._given(s, budget_bytes) for s in range(len(self.segments))]
-        stuck = [int(table.factor.time_ns.min()) >= NEVER for table in tables]
+        stuck = [table.is_stuck for table in tables]
         for s in sorted(range(len(tables)), key=lambda s: (not stuck[s], self._free[s], s)):
             if not stuck[s] and (found := self._path(tables)) is not None:
                 return found
             tables[s] = self._least(s, budget_bytes)
-            if int(tables[s].factor.time_ns.min()) >= NEVER:
+            if tables[s].is_stuck:
                 return None
         return self._path(tables)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from app.selection.digest import digest_of
 from app.selection.limits import NO_LIMITS, START_UP, Limits
 from app.selection.orders import Arrangement, choose, merged
 from app.selection.points import point_from
-from app.selection.problem import Built, require_costs, time_from
+from app.selection.problem import Built, require_costs
 from solver import frontier as sf
 from solver import problem as sp
 from solver.evaluate import Bottleneck
@@ -66,14 +67,12 @@ def trace(
         of = offered if order == arrangement.given else None
         return _in_order(arrangement.built(order), times, memory, limits, of, on_point, should_cancel)
 
-    first = dataclasses.replace(
-        front(arrangement.given),
-        costs_digest=digest_of(candidates.with_chains(time_from(times)), times, limits.order),
-    )
+    first = dataclasses.replace(front(arrangement.given), costs_digest=digest_of(candidates, times, limits.order))
     if limits.order == GIVEN or not first.complete:
         return first
     started = time.perf_counter()
-    chosen = choose(arrangement, limits.order, memory, should_cancel)
+    known_bytes = min(point.peak_bytes for point in first.points)
+    chosen = choose(arrangement, limits.order, memory, known_bytes, should_cancel)
     seconds = time.perf_counter() - started
     return merged([first, *map(front, chosen.orders)], limits.order, chosen, seconds)
 
@@ -89,15 +88,21 @@ def _in_order(
 ) -> Frontier:
     """The front in one order, without digest, and with the baselines of the candidates `of` if they are given."""
 
+    point_of = functools.cache(lambda solved: _point(built, times, solved))
+    reporting_s = 0.0  # no solving
+
     def report(solved: FrontPoint) -> None:
+        nonlocal reporting_s
+        started = time.perf_counter()
         if on_point is not None:
-            on_point(_point(built, times, solved))
+            on_point(point_of(solved))
+        reporting_s += time.perf_counter() - started
 
     try:
         found = _traced(built, memory, limits, report if on_point is not None else None, should_cancel)
     except Infeasible as error:
         raise infeasible(built.problem, limits, error) from None
-    points = tuple(_point(built, times, solved) for solved in found.points)
+    points = tuple(map(point_of, found.points))
     fitting = tuple(p for p in points if limits.max_arena_bytes is None or p.arena_bytes <= limits.max_arena_bytes)
     because = found.incomplete_because
     if len(fitting) < len(points):
@@ -108,7 +113,7 @@ def _in_order(
     graph = built.candidates.graph
     return Frontier(
         memory=memory,
-        solve_s=found.solve_s,
+        solve_s=found.solve_s - reporting_s,
         certified_by=found.certified_by,
         uncertified_because=found.uncertified_because,
         complete=not because,

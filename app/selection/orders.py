@@ -140,9 +140,12 @@ def choose(
     arrangement: Arrangement,
     rule: str,
     memory: str,
+    known_bytes: int,
     should_cancel: Callable[[], bool] | None = None,
 ) -> Chosen:
     """The orders besides the file's that a rule wants a front traced in.
+
+    `known_bytes` are live bytes that some selection takes in the file's order.
 
     PROFILES: an order of the least arena there is in any order, when that is less than in the file's; no segment is
     reordered that does not stand in the way. Chains with branches count as in the file's order there, for their inner
@@ -167,14 +170,7 @@ def choose(
         if rule == JOINT:
             orders = tuple(_joint(arrangement, search))
         else:
-            program = DynamicProgram(arrangement.problem(arrangement.given), sp.MemoryAxis.ARENA)
-            least_bytes = program.trace()[0].need_bytes
-            orders = ()
-            least_bytes = search.least_bytes(least_bytes)
-            best = search.first(least_bytes)
-            assert best is not None
-            if best.order != arrangement.given:
-                orders = (best.order,)
+            orders = _smaller(arrangement, search, known_bytes)
     except (TooWide, NotOffered) as error:
         return Chosen((), str(error))
     except Cancelled:
@@ -185,6 +181,17 @@ def choose(
     if search.capped:
         because = f"{len(search.capped)} segment(s) have more orders than were followed"
     return Chosen(orders, because, _bound(search) if rule == JOINT and not because else None)
+
+
+def _smaller(arrangement: Arrangement, search: OrderSearch, known_bytes: int) -> tuple[Order, ...]:
+    """An order of the least arena of all, unless that is the file's."""
+    if search.first(known_bytes - 1) is None:
+        return ()  # as a rule one layer alone needs that much, in whatever order
+    least_bytes = DynamicProgram(arrangement.problem(arrangement.given), sp.MemoryAxis.ARENA).least_bytes()
+    assert least_bytes is not None  # something takes `known_bytes`
+    best = search.first(search.least_bytes(least_bytes))
+    assert best is not None
+    return () if best.order == arrangement.given else (best.order,)
 
 
 def _joint(arrangement: Arrangement, search: OrderSearch) -> Iterator[Order]:
@@ -216,7 +223,10 @@ def _bound(search: OrderSearch) -> Callable[[int], int | None]:
 
 
 def merged(fronts: Sequence[Frontier], rule: str, chosen: Chosen, seconds: float) -> Frontier:
-    """One front of the efficient points of several orders; of equal points the one of the earlier front."""
+    """One front of the efficient points of several orders; of equal points the one of the earlier front.
+
+    `seconds` is how long it took to choose the orders.
+    """
     first = fronts[0]
     size = f"{first.memory}_bytes"
     every = [(getattr(p, size), p.latency_ns, number, p) for number, f in enumerate(fronts) for p in f.points]
@@ -225,8 +235,10 @@ def merged(fronts: Sequence[Frontier], rule: str, chosen: Chosen, seconds: float
     for _, latency_ns, _, point in every:
         if not points or latency_ns < points[-1].latency_ns:
             points.append(point)
+    started = time.perf_counter()
     if chosen.bound_ns is not None:
         points = [_bounded(point, chosen.bound_ns(point.arena_bytes)) for point in points]
+    seconds += time.perf_counter() - started
     least = min((f for f in fronts if f.smallest_bytes is not None), key=lambda f: f.smallest_bytes or 0, default=first)
     return dataclasses.replace(
         first,

@@ -22,6 +22,7 @@ from app.selection.orders import Arrangement, Chosen, choose
 from app.selection.schedule import make_schedule
 from solver import problem as sp
 from solver.dp import DynamicProgram
+from solver.order_search import Ordered, OrderSearch
 from tests import nets
 from tests.nets import Net
 from tests.selection.test_schedule import play, random_costs
@@ -204,7 +205,53 @@ def test_the_rule_belongs_to_the_limits_and_to_the_front() -> None:
 def test_a_search_that_is_cancelled_or_too_wide_says_that_orders_were_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = import_onnx(cell(4, 14), name="cell")
     arrangement = arranged(graph, random_costs(graph, 1))
-    assert choose(arrangement, JOINT, "arena", lambda: True) == Chosen((), "cancelled")
-    assert choose(arrangement, JOINT, "workspace") == Chosen((), "")
+    assert choose(arrangement, JOINT, "arena", 0, lambda: True) == Chosen((), "cancelled")
+    assert choose(arrangement, JOINT, "workspace", 0) == Chosen((), "")
     monkeypatch.setattr("solver.order_tables.MOST_ENTRIES", 3)
-    assert "layouts" in choose(arrangement, JOINT, "arena").because
+    assert "layouts" in choose(arrangement, JOINT, "arena", 0).because
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_order_of_least_arena_does_not_depend_on_which_selection_is_known(seed: int) -> None:
+    """Whatever is known to be possible, the order is the one found from the least of the file's order."""
+    graph = import_onnx(cell(seed, 6), name="cell")
+    costs = random_costs(graph, seed)
+    given = arranged(graph, costs)
+    program = DynamicProgram(given.problem(given.given), sp.MemoryAxis.ARENA)
+    least_bytes, most = program.least_bytes(), program.solve()
+    assert least_bytes is not None
+    assert most is not None
+    search = OrderSearch(given)
+    best = search.first(search.least_bytes(least_bytes))
+    assert best is not None
+    expected = () if best.order == given.given else (best.order,)
+    for known_bytes in {least_bytes, least_bytes + 64, most.need_bytes, 2 * most.need_bytes}:
+        assert choose(arranged(graph, costs), PROFILES, "arena", known_bytes) == Chosen(expected, "")
+
+
+def test_a_front_says_how_long_was_spent_solving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that stands still but where it is told to go on: not while points are reported, but in the search."""
+    graph = import_onnx(cell(4, 6), name="cell")
+    costs = random_costs(graph, 4)
+    seconds = 0.0
+
+    def goes_on(_point: object = None) -> None:
+        nonlocal seconds
+        seconds += 1.0
+
+    monkeypatch.setattr("time.perf_counter", lambda: seconds)
+    assert trace(graph, costs, limits=Limits(only=FEW, order=GIVEN), on_point=goes_on).solve_s == 0.0
+    assert seconds > 0.0
+    ask, asked = OrderSearch.solve, 0
+
+    def counted(search: OrderSearch, budget_bytes: int | None) -> Ordered | None:
+        nonlocal asked
+        asked += 1
+        goes_on()
+        return ask(search, budget_bytes)
+
+    monkeypatch.setattr(OrderSearch, "solve", counted)
+    front = trace(graph, costs, limits=Limits(only=FEW, order=JOINT), on_point=goes_on)
+    assert front.points
+    assert not front.order_because
+    assert front.solve_s == asked > len(front.points)

@@ -11,7 +11,8 @@ import pytest
 from solver.dp import DynamicProgram
 from solver.order import Order, Precedence, kinds, segments
 from solver.order_search import OrderSearch
-from solver.problem import Edge, MemoryAxis, Problem
+from solver.order_tables import Layouts, Stretch
+from solver.problem import Conversion, Edge, MemoryAxis, Node, Option, Problem
 from tests.solver import all_orders
 from tests.solver.instances import random_problem
 
@@ -98,6 +99,32 @@ def test_least_bytes_is_the_smallest_of_all_orders() -> None:
         expected = all_orders.front(problem)
         if expected:
             assert OrderSearch(Permuted(problem)).least_bytes(expected[-1][0] * 2) == expected[0][0]
+
+
+def test_a_layer_that_has_to_need_as_much_spares_the_segments_of_many_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layer 1 reads and writes 1024 bytes, whatever the order of the branches behind it; they are not looked at."""
+
+    def node(v: int, out_bytes: int, reads: int) -> Node:
+        return Node(f"n{v}", (Option("only", 1, ("a",) * reads, "a"),), {"a": out_bytes})
+
+    nodes = (node(0, 1024, 0), node(1, 1024, 1), node(2, 64, 1), node(3, 64, 1), node(4, 64, 2))
+    as_it_is = {("a", "a"): Conversion(0, 0, copies=False)}
+    reads = ((0, 1, 0), (1, 2, 0), (1, 3, 0), (2, 4, 0), (3, 4, 1))
+    problem = Problem(nodes, tuple(Edge(src, dst, port, as_it_is) for src, dst, port in reads))
+    search = OrderSearch(Permuted(problem))
+    assert search.segments == [(0, 1), (2, 3, 4)]
+    looked_at: list[range] = []
+    build = Stretch.__init__
+
+    def noted(stretch: Stretch, problem: Problem, lo: int, hi: int, layouts: Layouts) -> None:
+        looked_at.append(range(lo, hi))
+        build(stretch, problem, lo, hi, layouts)
+
+    monkeypatch.setattr(Stretch, "__init__", noted)
+    assert search.least_bytes(2048) == 2048
+    assert looked_at == [range(2)]
+    assert search.first(2048) is not None
+    assert looked_at == [range(2), range(2, 5)]
 
 
 def test_nodes_kept_together_come_into_one_segment_where_an_order_is_free() -> None:
