@@ -6,14 +6,25 @@ import dataclasses
 import heapq
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 
-from app.chain_worth import Worth
+from app.chain_worth import Prospect, Worth
 from app.chains import layer_primitives
 from app.graph.ir import VIEW, Graph, Node
 from app.sites import Site
-from app.strips import BESIDE, INPUT, ROW_LOCAL_OPS, WINDOWED_OPS, Sources, StripPlan, plan_strips, staging
-from kernels.spec import Layout, canonical
+from app.strips import (
+    BESIDE,
+    INPUT,
+    ROW_LOCAL_OPS,
+    WINDOWED_OPS,
+    Sources,
+    StripPlan,
+    least_buffer_rows,
+    plan_strips,
+    staging,
+)
+from kernels.spec import Layout, Shape, canonical
 
 HEIGHTS = (1, 2, 6)
 """Rows of a strip: the least memory there is, and what the tiles of Winograd F(2) and F(6) divide."""
@@ -30,7 +41,7 @@ def find_sites(graph: Graph, threads: int = 1, weights_from: str = "l3") -> tupl
     """Every chain worth offering, in execution order of its first node."""
     finder = _Finder(graph, threads, weights_from)
     groups = dict.fromkeys(itertools.chain(finder.paths(), finder.branched()))
-    return tuple(Worth(graph, [site for group in groups for site in finder.sites(*group)]).sites())
+    return tuple(Worth(graph, [one for group in groups for one in finder.prospects(*group)]).sites())
 
 
 def sites_in_order(sites: Sequence[Site], graph: Graph) -> tuple[Site, ...]:
@@ -151,8 +162,11 @@ class _Finder:
             for name in node.inputs
         )
 
-    def sites(self, nodes: Group, source: str) -> Iterator[Site]:
-        """Every height of a chain of these nodes that reads `source`."""
+    def prospects(self, nodes: Group, source: str) -> Iterator[Prospect]:
+        """Every height of a chain of these nodes that reads `source`, with a copy of its rows at the beginning or not.
+
+        All that is known without a plan; the prospect makes one when asked for the site.
+        """
         graph = self.graph
         producer = graph.producer(source)
         sources = _sources(nodes, source)
@@ -164,33 +178,45 @@ class _Finder:
         in_layout = canonical(Layout.HWC, *dims) if producer is not None else Layout.CHW
         if producer is None and any(INPUT in found[1:] for found in sources):
             return  # planes are read by windows only
-        partial = any(reader.name not in {node.name for node in nodes} for reader in self.readers[source])
+        read_elsewhere = any(reader.name not in {node.name for node in nodes} for reader in self.readers[source])
         shapes = [node.shape for node in nodes if node.shape is not None]
         in_bytes, out_bytes = (Layout.HWC.bytes(*size) for size in (dims, shapes[-1].output_dims))
         rooms = (in_bytes,)
+        lies_over = shapes[-1].residual > 0 and sources[-1][1] == BESIDE
+        may_overwrite = not stays and shapes[-1].op != "concat" and out_bytes <= in_bytes
+        layers: dict[bool, tuple[Sequence[Shape], Sources]] = {  # by whether it is staged
+            False: (shapes, sources),
+            True: ([staging(shapes[0]), *shapes], _staged(sources)),
+        }
+        inner_bytes = sum(Layout.HWC.bytes(*shapes[i].output_dims) for i in least_buffer_rows(shapes, sources, 1))
+        replaced_bytes = {False: inner_bytes, True: inner_bytes + out_bytes}
 
-        def site(plan: StripPlan, *, same: bool, over: bool) -> Site:
-            """`same`: the output may lie over the residual, `over`: over the input."""
+        @cache
+        def plan(height: int, is_staged: bool) -> StripPlan:
+            return plan_strips(layers[is_staged][0], height, layers[is_staged][1])
+
+        def site(height: int, is_staged: bool) -> Site | None:
+            """None where it does not pay, is staged for nothing, or leaves a node without a primitive."""
+            strips = plan(height, is_staged)
+            over = not stays and strips.may_overwrite_input
+            if not _pays(sum(map(strips.buffer_bytes, range(len(strips.shapes)))), replaced_bytes[is_staged]):
+                return None
+            if is_staged and (not over or plan(height, False).may_overwrite_input):
+                return None
+            same = not is_staged and strips.may_overwrite_input and shapes[-1].output_dims == dims
             lies = (stays, held, same, rooms, rooms if over else ())
-            return Site(nodes, plan, in_layout, partial, *lies, self.threads, self.weights_from)
+            found = Site(nodes, strips, in_layout, read_elsewhere, *lies, self.threads, self.weights_from)
+            return found if all(layer_primitives(found, i) for i in range(len(nodes))) else None
 
-        seen: set[object] = set()
-        for height in HEIGHTS:
-            if height >= shapes[-1].oh:
-                break
-            plan = plan_strips(shapes, height, sources)
-            inner_bytes = sum(Layout.HWC.bytes(*shapes[i].output_dims) for i in _buffered(plan))
-            over = not stays and plan.may_overwrite_input
-            offered = []
-            if not stays and not over and nodes[0].op in WINDOWED_OPS and out_bytes <= in_bytes:
-                staged = plan_strips([staging(shapes[0]), *shapes], height, _staged(sources))
-                if _pays(staged, inner_bytes + out_bytes) and staged.may_overwrite_input:
-                    offered.append(site(staged, same=False, over=True))
-            if len(nodes) > 1 and _pays(plan, inner_bytes) and plan.steps not in seen:
-                seen.add(plan.steps)
-                same = plan.may_overwrite_input and shapes[-1].output_dims == dims
-                offered.append(site(plan, same=same, over=over))
-            yield from (one for one in offered if all(layer_primitives(one, i) for i in range(len(nodes))))
+        kinds = [True] * (may_overwrite and nodes[0].op in WINDOWED_OPS) + [False] * (len(nodes) > 1)
+        for height, is_staged in itertools.product(HEIGHTS, kinds):
+            rows = least_buffer_rows(*layers[is_staged], height)
+            least_bytes = sum(
+                Layout.HWC.bytes(s.m, rows[i], s.ow) for i, s in enumerate(layers[is_staged][0]) if i in rows
+            )
+            if height < shapes[-1].oh and _pays(least_bytes, replaced_bytes[is_staged]):
+                find = partial(site, height, is_staged)
+                yield Prospect(nodes, source, height, is_staged, stays, lies_over, may_overwrite, least_bytes, find)
 
     def holding(self, nodes: Group, source: str) -> tuple[bool, tuple[int | None, ...]] | None:
         """Whether somebody keeps the input of a chain of these nodes until it has run; else how the chain does.
@@ -248,11 +274,6 @@ def _staged(sources: Sources) -> Sources:
     return ((INPUT,), *(tuple(0 if i == INPUT else i + 1 if i >= 0 else i for i in found) for found in sources))
 
 
-def _buffered(plan: StripPlan) -> Collection[int]:
-    """The layers with a rolling buffer."""
-    return [i for i, rows in enumerate(plan.buffer_rows) if rows]
-
-
-def _pays(plan: StripPlan, replaced_bytes: int) -> bool:
-    """Whether the rolling buffers are small beside what they replace."""
-    return sum(plan.buffer_bytes(i) for i in _buffered(plan)) <= KEPT_SHARE * replaced_bytes
+def _pays(buffer_bytes: int, replaced_bytes: int) -> bool:
+    """Whether rolling buffers are small beside what they replace."""
+    return buffer_bytes <= KEPT_SHARE * replaced_bytes

@@ -162,6 +162,25 @@ def in_line(shapes: Sequence[Shape]) -> Sources:
     return tuple((i - 1, *[BESIDE] * (shape.n_in - 1)) for i, shape in enumerate(shapes))
 
 
+def least_buffer_rows(shapes: Sequence[Shape], sources: Sources, height: int) -> dict[int, int]:
+    """A lower bound of the rows that the buffer of each layer holds in any plan; layers without buffer are left out.
+
+    A buffer holds all the rows of one call of a reader: at least those of a row in the middle, and the last layer
+    computes strips of `height`. What is part of a concat is in the concat's buffer.
+    """
+    found: dict[int, int] = {}
+    for i, (shape, ports) in enumerate(zip(shapes, sources, strict=True)):
+        if shape.op == "concat":
+            continue
+        rows = min(height, shape.oh) if i == len(shapes) - 1 else 1
+        middle = shape.oh // 2 // rows * rows
+        for port, source in enumerate(ports):
+            if source >= 0:
+                first, end = rows_needed(shape, middle, min(middle + rows, shape.oh), port)
+                found[source] = max(found.get(source, 0), end - first)
+    return found
+
+
 def plan_strips(shapes: Sequence[Shape], height: int, sources: Sources | None = None) -> StripPlan:
     """The steps of a chain whose layers compute about `height` rows at a time (None: each layer reads the one before).
 
