@@ -159,16 +159,18 @@ class DynamicProgram:
         Best first: where the optimum falls under a cut, each of its nodes in turn is kept from the cut's options.
         """
         known: set[frozenset[Choice]] = {frozenset()}
-        waiting: list[tuple[int, int, Solved, frozenset[Choice]]] = []
+        waiting: list[tuple[int, int, frozenset[Choice]]] = []
 
         def wait(closed: frozenset[Choice]) -> None:
-            solved = self.solve(budget_bytes, closed)
-            if solved is not None:
-                heapq.heappush(waiting, (solved.time_ns, len(known), solved, closed))
+            total, _ = self._optimum(budget_bytes, closed)
+            if total < NEVER:
+                heapq.heappush(waiting, (total, len(known), closed))
 
         wait(frozenset())
         while waiting:
-            _, _, solved, closed = heapq.heappop(waiting)
+            *_, closed = heapq.heappop(waiting)
+            solved = self.solve(budget_bytes, closed)  # most that wait are never looked at
+            assert solved is not None
             broken = next((c for c in cuts if c.binds(budget_bytes) and c.rules_out(solved.selection)), None)
             if broken is None:
                 return solved
