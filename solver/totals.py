@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from solver.pareto import FAR, Choice, Corners, ParetoProgram
+from solver.levels import Choice
+from solver.pareto import ParetoProgram
 from solver.problem import MemoryAxis, Problem
+from solver.region import FAR, Corners
 from solver.tables import TooWide
 
 

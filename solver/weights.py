@@ -10,9 +10,11 @@ from solver.certificate import compare
 from solver.evaluate import evaluate
 from solver.front import Contradiction, FrontPoint
 from solver.frontier import CONFIRM_S
+from solver.levels import Choice
 from solver.outcome import Held
-from solver.pareto import FAR, Choice, Corners, ParetoProgram
+from solver.pareto import ParetoProgram
 from solver.problem import MemoryAxis, Problem, validate
+from solver.region import FAR, Corners
 from solver.sums import Step, confirm
 from solver.tables import TooWide
 from solver.warm import WarmSolver
