@@ -19,6 +19,7 @@ Labels = Ints
 """[sum, label]: time, weights, perhaps added bytes; the last row says who made them: [sums + 1, label]."""
 
 FEW = 64  # labels that are not worth a test of their own before a join is complete
+BLOCK = 1 << 17  # labels tested at once
 
 
 class TooMany(Exception):
@@ -115,11 +116,12 @@ class Search:
         self.tried += n * m
         if self.most_labels is not None and self.tried > self.most_labels:
             raise TooMany(f"a search has more than {self.most_labels} labels")
-        joined = np.empty((self.n_sums + 1, n * m), np.int64)
-        np.add(one[:-1, :, None], other[:-1, None, :], out=joined[:-1].reshape(self.n_sums, n, m))
-        joined[-1] = np.arange(n * m)
         if self.n_sums == 3 and n * m > FEW:  # dominance in two sums is cheaper than this test, and drops more
-            joined = self._able(joined, outside)
+            rows = max(1, BLOCK // m)
+            blocks = [self._able(_pairs(one, other, i, min(n, i + rows)), outside) for i in range(0, n, rows)]
+            joined = np.concatenate(blocks, axis=1)
+        else:
+            joined = _pairs(one, other, 0, n)
         if n > 1 < m:  # a shift keeps the order and the dominance
             joined = efficient(joined)
         left, right = np.divmod(joined[-1], m)
@@ -153,6 +155,13 @@ class Search:
                     pending += [int(left[at]), int(right[at])]
             found.append(self.owner.choice(entries))
         return found
+
+
+def _pairs(one: Labels, other: Labels, first: int, end: int) -> Labels:
+    """Sums of labels first..end of one with each of the other; the last row has their number, all pairs counted."""
+    m = other.shape[1]
+    sums = (one[:-1, first:end, None] + other[:-1, None, :]).reshape(len(one) - 1, -1)
+    return np.concatenate([sums, np.arange(first * m, end * m)[None]])
 
 
 def efficient(labels: Labels) -> Labels:

@@ -7,7 +7,7 @@ alpha * time + beta * weights over the rest, for a few directions (alpha, beta),
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -56,9 +56,9 @@ class ParetoProgram(LabelProgram):
         bounds = Bounds(Level(self, level_bytes), self.directions)
         return bounds, bounds.optima()
 
-    def search(self, bounds: Bounds, corners: Corners) -> list[Choice]:
-        """All non-dominated (time, weights) within the level of `bounds` and the wanted region."""
-        return Search(bounds, corners).run()
+    def search(self, bounds: Bounds, corners: Corners, should_stop: Callable[[], bool] = lambda: False) -> list[Choice]:
+        """All non-dominated (time, weights) within the level of `bounds` and the wanted region. Raises TooMany."""
+        return Search(bounds, corners, should_stop).run()
 
     def fastest_ns(self, budget_bytes: int | None, max_weights_bytes: int, claim_ns: int | None) -> int | None:
         """The least time within both bounds; None when nothing fits. A right `claim_ns` makes the search short.

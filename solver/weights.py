@@ -1,4 +1,4 @@
-"""The exact front of weights against latency within a given arena: label search, confirmed by HiGHS step by step."""
+"""The exact front of weights against latency within a given arena: label searches, confirmed by HiGHS step by step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from solver.certificate import compare
 from solver.evaluate import evaluate
 from solver.front import Contradiction, FrontPoint
 from solver.frontier import CONFIRM_S
+from solver.labels import TooMany
 from solver.levels import Choice
 from solver.outcome import Held
-from solver.pareto import ParetoProgram
 from solver.problem import MemoryAxis, Problem, validate
-from solver.region import FAR, Corners
 from solver.sums import Step, confirm
 from solver.tables import TooWide
 from solver.warm import WarmSolver
+from solver.weights_labels import front
+
+LABELS_S = 300.0  # for a front by labels with resident weights in a bounded arena
+DESCENT_S = 300.0  # for a front by HiGHS
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class WeightsFront:
     """Efficient points by rising weights, all with an arena of at most `arena_bytes` (None: any).
 
     `certified_by` is "labels+highs-mip" when HiGHS confirmed every step, else "labels" and `uncertified_because`; or
-    "highs-mip" when the tables of the label search would not fit; with resident weights in a bounded arena HiGHS comes
-    first and "highs-mip+labels" says that searches of three sums (solver.sums) agree. `complete` and
+    "highs-mip" when the tables of the label search would not fit or, with resident weights in a bounded arena, a search
+    has too many labels; "highs-mip+labels" says that searches step by step (solver.sums) agree. `complete` and
     `incomplete_because` as in Front.
     """
 
@@ -60,7 +63,12 @@ def trace_weights(
     because = uncertified = ""
     solver: WarmSolver | None = None
     try:
-        choices = _labels(problem, arena_bytes, max_weights_bytes)
+        deadline_s = started + LABELS_S
+
+        def should_stop() -> bool:
+            return time.perf_counter() > deadline_s or (should_cancel is not None and should_cancel())
+
+        choices = front(problem, arena_bytes, max_weights_bytes, should_stop)
         method = "labels"
         points = [_proven(problem, choice, arena_bytes) for choice in choices]
         if points and verify:
@@ -69,7 +77,7 @@ def trace_weights(
             method = "labels" if uncertified else "labels+highs-mip"
         elif not verify:
             uncertified = "not asked for"
-    except TooWide as error:
+    except (TooWide, TooMany) as error:
         solver = WarmSolver(problem, MemoryAxis.ARENA, prune=True)
         points, because = _descend(
             solver, arena_bytes, max_weights_bytes, should_cancel, max_points, time_limit_s_per_point
@@ -99,43 +107,6 @@ def trace_weights(
         incomplete_because=because,
         solve_s=time.perf_counter() - started,
     )
-
-
-def _labels(problem: Problem, arena_bytes: int | None, max_weights_bytes: int | None) -> list[Choice]:
-    """The whole front by labels, by rising weights."""
-    if problem.has_residents and arena_bytes is not None:
-        raise TooWide("resident weights are a sum beside the weights")
-    owner = ParetoProgram(problem, MemoryAxis.ARENA)
-    if not len(owner.levels):
-        return []
-    top = int(owner.levels[-1])
-    bounds, optima = owner.optima(top if arena_bytes is None else min(arena_bytes, top))
-    if not optima:
-        return []
-    known = _efficient(optima, max_weights_bytes)
-    corners = _improving(owner, known, max_weights_bytes)
-    if corners.reach(bounds.total[:, None])[0]:
-        known = _efficient([*known, *owner.search(bounds, corners)], max_weights_bytes)
-    return known
-
-
-def _efficient(found: list[Choice], max_weights_bytes: int | None) -> list[Choice]:
-    best: list[Choice] = []
-    for choice in sorted(found, key=lambda c: (c.weights_bytes, c.time_ns)):
-        if max_weights_bytes is not None and choice.weights_bytes > max_weights_bytes:
-            break
-        if not best or choice.time_ns < best[-1].time_ns:
-            best.append(choice)
-    return best
-
-
-def _improving(owner: ParetoProgram, known: list[Choice], max_weights_bytes: int | None) -> Corners:
-    """Where a selection must lie to be neither equal to nor worse than a known one."""
-    most = FAR if max_weights_bytes is None else float(max_weights_bytes)
-    rising = known[::-1]  # by rising time, falling weights
-    times = [*(float(c.time_ns - 1) for c in rising), FAR]
-    weights = [most, *(float(c.weights_bytes - 1) for c in rising)]
-    return owner.corners(times, weights)
 
 
 def _proven(problem: Problem, choice: Choice, arena_bytes: int | None) -> FrontPoint:
@@ -207,6 +178,7 @@ def _descend(
 ) -> tuple[list[FrontPoint], str]:
     """The front by HiGHS alone, by rising weights, and why it is incomplete."""
     found: list[FrontPoint] = []
+    deadline_s = time.perf_counter() + DESCENT_S
     bound_ns = 0  # what cannot be beaten with more weights cannot be beaten with fewer
     most = max_weights_bytes
     because = ""
@@ -217,8 +189,13 @@ def _descend(
         if max_points is not None and len(found) > max_points:
             because = f"stopped after {max_points} points"
             break
+        left_s = deadline_s - time.perf_counter()
+        if left_s <= 0:
+            because = f"stopped after {DESCENT_S:g} s: points of fewer than {most} bytes of weights are not known"
+            break
         solver.limit(max_weights_bytes=most)
-        outcome = solver.ask(arena_bytes, time_limit_s=time_limit_s, should_cancel=should_cancel)
+        limit_s = left_s if time_limit_s is None else min(time_limit_s, left_s)
+        outcome = solver.ask(arena_bytes, time_limit_s=limit_s, should_cancel=should_cancel)
         if outcome.held is Held.INFEASIBILITY:
             break
         if outcome.selection is None or outcome.evaluation is None:

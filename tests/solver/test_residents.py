@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from solver import labels, weights, weights_labels
 from solver.arena import place
 from solver.check import check
 from solver.evaluate import bottleneck, evaluate, lifetimes
@@ -18,7 +19,7 @@ from solver.planner import largest_first
 from solver.problem import BufferKind, Evaluation, MemoryAxis, Node, Option, Placement, Problem, Selection
 from solver.sums import SumsProgram
 from solver.warm import WarmSolver
-from solver.weights import trace_weights
+from solver.weights import WeightsFront, trace_weights
 from tests.solver import brute_force
 from tests.solver.instances import random_problem, residual
 
@@ -152,8 +153,7 @@ def test_weights_front_within_an_arena_is_the_brute_force_front(problem: Problem
     front = trace_weights(problem, arena)
     assert front.complete
     assert not front.uncertified_because
-    labels = arena is None or not problem.has_residents
-    assert front.certified_by == ("labels+highs-mip" if labels else "highs-mip+labels")
+    assert front.certified_by == "labels+highs-mip"
     assert [(p.evaluation.weights_bytes, p.evaluation.time_ns) for p in front.points] == expected
 
 
@@ -202,5 +202,28 @@ def test_a_front_of_a_residual_network_is_confirmed_by_both_methods() -> None:
     fastest = solve_one(problem, MemoryAxis.WORKSPACE, None).evaluation
     assert fastest is not None
     front = trace_weights(problem, 2 * fastest.arena_bytes)
-    assert front.certified_by == "highs-mip+labels"
+    assert front.certified_by == "labels+highs-mip"
     assert len(front.points) > 3
+
+
+def figures_of(front: WeightsFront) -> list[tuple[int, int]]:
+    return [(point.evaluation.weights_bytes, point.evaluation.time_ns) for point in front.points]
+
+
+def test_a_search_of_too_many_labels_is_taken_over_by_highs(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = with_residents(residual(seed=3, blocks=2, options_per_conv=6), random.Random(3))
+    fastest = solve_one(problem, MemoryAxis.WORKSPACE, None).evaluation
+    assert fastest is not None
+    by_labels = trace_weights(problem, 2 * fastest.arena_bytes)
+    monkeypatch.setattr(labels, "BLOCK", 16)
+    assert figures_of(trace_weights(problem, 2 * fastest.arena_bytes)) == figures_of(by_labels)
+    monkeypatch.setattr(weights_labels, "MOST_LABELS", 1)
+    by_highs = trace_weights(problem, 2 * fastest.arena_bytes)
+    assert by_highs.certified_by == "highs-mip+labels"
+    assert by_highs.complete
+    assert figures_of(by_highs) == figures_of(by_labels)
+    monkeypatch.setattr(weights, "DESCENT_S", 0.0)
+    stopped = trace_weights(problem, 2 * fastest.arena_bytes)
+    assert not stopped.complete
+    assert not stopped.points
+    assert stopped.incomplete_because.startswith("stopped after 0 s")
