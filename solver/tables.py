@@ -126,6 +126,8 @@ class TableBuilder:
         self._with_floor = with_floor
         self._binds: list[bool] = []  # whether needs of a node can matter
         self._floor, self._floor_node = -1, -1  # what every selection needs at least, and the node that shows it
+        # By node and what its options read and write: _steps, which every table of the node with such options needs.
+        self._known_steps: dict[tuple[int, tuple[tuple[str, ...], int | None, str]], tuple[Grid, Grid, Grid, Grid]] = {}
         self.last = list(range(len(problem.nodes)))
         self.feeds: list[list[int]] = [[] for _ in problem.nodes]
         for index, edge in enumerate(problem.edges):
@@ -179,8 +181,8 @@ class TableBuilder:
 
     def _narrow(self, v: int, options: Sequence[Option]) -> _Ways:
         """All ways over the layouts of v and what it reads; needs are less the outputs that merely pass by."""
-        node, parents = self.problem.nodes[v], self.parents[v]
-        scope = tuple(sorted({v, *parents}))
+        node = self.problem.nodes[v]
+        scope = tuple(sorted({v, *self.parents[v]}))
         shape = tuple(len(self.layouts[u]) for u in scope)
         if prod(shape) > self.most_entries:
             raise TooWide(f"{node.name} depends on the layouts of {len(scope) - 1} other nodes")
@@ -190,42 +192,14 @@ class TableBuilder:
         groups: dict[tuple[tuple[str, ...], int | None, str], list[int]] = {}
         for i, option in enumerate(options):
             groups.setdefault((option.in_layouts, option.in_place, option.out_layout), []).append(i)
-        for members in groups.values():
-            first = options[members[0]]
-            waiting = {u: self._visit(v, u, first) for u in parents}
-            able = {u: [k for k, served in enumerate(visit) if served.time_ns < NEVER] for u, visit in waiting.items()}
-            able[v] = [self.layouts[v].index(first.out_layout)]
-            extents = tuple(len(able[u]) for u in scope)
-
-            def along(
-                u: int, values: Sequence[int], able: dict[int, list[int]] = able, scope: tuple[int, ...] = scope
-            ) -> Grid:
-                """Values by u's layout where that is possible, shaped to broadcast over the scope."""
-                kept = [values[k] for k in able[u]]
-                return np.array(kept, np.int64).reshape([len(kept) if w == u else 1 for w in scope])
-
-            cells = np.ravel_multi_index(np.ix_(*(able[u] for u in scope)), shape).ravel()
-            times = np.zeros(extents, np.int64)
-            before = np.zeros(extents, np.int64)
-            running = np.zeros(extents, np.int64)
-            for u, visit in waiting.items():
-                times = times + along(u, [served.time_ns for served in visit])
-            if self.axis is not MemoryAxis.WORKSPACE:
-                for port in range(len(self.feeds[v])):
-                    step = np.zeros(extents, np.int64)
-                    for u, visit in waiting.items():
-                        step = step + along(u, [served.at_port[port] for served in visit])
-                    before = np.maximum(before, step)
-                for u, visit in waiting.items():
-                    running = running + along(u, [served.at_run for served in visit])
-                if first.in_place is None:
-                    running = running + self._aligned(node.out_bytes[first.out_layout])
+        for layouts, members in groups.items():
+            if (v, layouts) not in self._known_steps:
+                self._known_steps[v, layouts] = self._steps(v, options[members[0]], scope)
+            cells, times, before, running = self._known_steps[v, layouts]
             for i in self._useful(options, members):
                 workspace = options[i].workspace_bytes
                 scratch = workspace if self.axis is MemoryAxis.WORKSPACE else self._aligned(workspace)
-                found.append(
-                    (cells, (times + options[i].time_ns).ravel(), np.maximum(before, running + scratch).ravel())
-                )
+                found.append((cells, times + options[i].time_ns, np.maximum(before, running + scratch)))
                 taken.append(i)
         entries = sum(len(cells) for cells, _, _ in found)
         if entries > 8 * self.most_entries:
@@ -241,6 +215,41 @@ class TableBuilder:
             most_bytes=sum(map(max, others)) + int(needs.max(initial=0)),
             most_passing_bytes=sum(map(max, others)),
         )
+
+    def _steps(self, v: int, option: Option, scope: tuple[int, ...]) -> tuple[Grid, Grid, Grid, Grid]:
+        """What an option shares with all of its layouts, by cell of the scope where that is possible.
+
+        Cells, ns of conversions, the most that these need, and what is live during the run besides the workspace.
+        """
+        node, parents = self.problem.nodes[v], self.parents[v]
+        shape = tuple(len(self.layouts[u]) for u in scope)
+        waiting = {u: self._visit(v, u, option) for u in parents}
+        able = {u: [k for k, served in enumerate(visit) if served.time_ns < NEVER] for u, visit in waiting.items()}
+        able[v] = [self.layouts[v].index(option.out_layout)]
+        extents = tuple(len(able[u]) for u in scope)
+
+        def along(u: int, values: Sequence[int]) -> Grid:
+            """Values by u's layout where that is possible, shaped to broadcast over the scope."""
+            kept = [values[k] for k in able[u]]
+            return np.array(kept, np.int64).reshape([len(kept) if w == u else 1 for w in scope])
+
+        cells = np.ravel_multi_index(np.ix_(*(able[u] for u in scope)), shape).ravel()
+        times = np.zeros(extents, np.int64)
+        before = np.zeros(extents, np.int64)
+        running = np.zeros(extents, np.int64)
+        for u, visit in waiting.items():
+            times = times + along(u, [served.time_ns for served in visit])
+        if self.axis is not MemoryAxis.WORKSPACE:
+            for port in range(len(self.feeds[v])):
+                step = np.zeros(extents, np.int64)
+                for u, visit in waiting.items():
+                    step = step + along(u, [served.at_port[port] for served in visit])
+                before = np.maximum(before, step)
+            for u, visit in waiting.items():
+                running = running + along(u, [served.at_run for served in visit])
+            if option.in_place is None:
+                running = running + self._aligned(node.out_bytes[option.out_layout])
+        return cells, times.ravel(), before.ravel(), running.ravel()
 
     def _table(self, v: int, ways: _Ways) -> Table:
         """The table with what passes by. Where its needs are below what every selection needs, no layout of it matters.
