@@ -19,6 +19,7 @@ def baselines_of(net: str, seed: int = 0, **limits: object) -> dict[str, object]
     return {one.name: one.point for one in front.baselines}
 
 
+@pytest.mark.usefixtures("offered_once")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("net", nets.ALL)
 def test_the_greedy_planner_gives_every_tensor_memory_of_its_own(net, seed):

@@ -63,6 +63,7 @@ def inception():
 NETS = [residuals, fires, inception]
 
 
+@pytest.mark.usefixtures("offered_once")
 @pytest.mark.parametrize("build", NETS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_every_point_of_a_front_computes_the_network_and_the_smallest_ones_use_branches(build, seed):

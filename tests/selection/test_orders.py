@@ -154,6 +154,7 @@ def no_worse(one: Frontier, two: Frontier) -> bool:
     )
 
 
+@pytest.mark.usefixtures("offered_once")
 @pytest.mark.parametrize("name", NETS)
 def test_points_in_another_order_compute_the_network(name: str) -> None:
     graph = import_onnx(NETS[name], name=name)

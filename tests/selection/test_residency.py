@@ -71,6 +71,7 @@ def test_points_with_residents_come_back_from_json(graph: Graph, table: CostTabl
     assert min(b.offset_bytes for b in point.buffers if b.kind != "resident") == point.resident_bytes
 
 
+@pytest.mark.usefixtures("offered_once")
 @pytest.mark.parametrize("memory", ["weights", "arena", "total"])
 def test_a_warm_model_answers_what_the_front_says(graph: Graph, table: CostTable, memory: str) -> None:
     model = WarmModel(graph, table)

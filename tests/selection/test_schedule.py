@@ -95,6 +95,7 @@ def play(graph, schedule, inputs):
     return {port.name: result.reshape(port.dims) for port, result in zip(schedule.outputs, results, strict=True)}
 
 
+@pytest.mark.usefixtures("offered_once")
 @pytest.mark.parametrize("memory", ["arena", "workspace"])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("net", NETS)

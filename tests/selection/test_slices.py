@@ -93,6 +93,7 @@ def channels_last() -> bytes:
     return net.bytes()
 
 
+@pytest.mark.usefixtures("offered_once")
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("net", NETS)
 def test_where_copying_is_dear_every_concat_that_may_is_joined_and_computes_the_network(net: str, seed: int) -> None:

@@ -87,6 +87,7 @@ def uncut(point: Point) -> list[str]:
     return [layer.node for layer in point.layers if layer.family == "pieces"]
 
 
+@pytest.mark.usefixtures("offered_once")
 @pytest.mark.parametrize("dear", [True, False])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("net", NETS)
