@@ -124,7 +124,12 @@ class Point:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as plain data."""
-        return dataclasses.asdict(self) | {"total_bytes": self.total_bytes, "resident_bytes": self.resident_bytes}
+        parts = {  # flat records: dataclasses.asdict would copy every number of hundreds of them
+            name: tuple(dict(part.__dict__) for part in getattr(self, name))
+            for name in ("layers", "conversions", "buffers")
+        }
+        sums = {"total_bytes": self.total_bytes, "resident_bytes": self.resident_bytes}
+        return self.__dict__ | parts | {"families": dict(self.families)} | sums
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Point:

@@ -89,9 +89,14 @@ def trace(
     return record
 
 
-def costs_of(context: Context, model: ModelRecord, device: DeviceRef) -> CostTable:
-    """Every stored cost the model may ask for on the device, read once until one of them changes."""
-    key = ("costs", model.id, device.id, context.costs.version(device.id))
+def costs_of(
+    context: Context, model: ModelRecord, device: DeviceRef, version: tuple[int, str] | None = None
+) -> CostTable:
+    """Every stored cost the model may ask for on the device, read once until one of them changes.
+
+    `version`: that of the device's costs, where it has just been asked for.
+    """
+    key = ("costs", model.id, device.id, version or context.costs.version(device.id))
     return context.remember(key, lambda: cost_table(context, device, needed(context, model)))
 
 

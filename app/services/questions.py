@@ -61,8 +61,9 @@ class WarmModels:
         self, context: Context, model: ModelRecord, device: DeviceRef, objective: str, order: tuple[str, ...]
     ) -> tuple[_Warming, Callable[[], WarmModel] | None]:
         """A warm model, and how the caller has to build it, which reads no database any more; None: others do."""
-        key = (model.id, device.id, context.costs.version(device.id), objective, order)
-        costs, graph = frontiers.costs_of(context, model, device), skeleton(context, model)
+        version = context.costs.version(device.id)
+        key = (model.id, device.id, version, objective, order)
+        costs, graph = frontiers.costs_of(context, model, device, version), skeleton(context, model)
         with self._lock:
             known = self._known.get(key)
             if known is not None:

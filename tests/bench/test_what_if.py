@@ -37,7 +37,8 @@ def test_every_layer_is_asked_about_at_three_budgets(bench, memory, tmp_path, ca
         with pytest.raises(SystemExit, match="trace it first"):
             bench.main(["tiny", "--data", str(tmp_path / "data"), "--memory", memory])
         record = frontiers.trace(site, model, site.device("host"), memory, Silent())
-        layers = len([la for la in frontiers.load(site, record).points[-1].layers if la.primitive])
+        front = frontiers.load(site, record)
+        points, layers = len(front.points), len([la for la in front.points[-1].layers if la.primitive])
     bench.main(["tiny", "--data", str(tmp_path / "data"), "--memory", memory, "--cpu"])
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert head == "| question | asked | fits | median ms | p95 ms | worst ms |"
@@ -47,6 +48,17 @@ def test_every_layer_is_asked_about_at_three_budgets(bench, memory, tmp_path, ca
         asked, fits, median, p95, worst = map(float, cells[f"ban, {name}"])
         assert fits <= asked == layers
         assert median <= p95 <= worst
+        for kind in ("ban in three layers", "pin", "forbid a family"):
+            asked, fits, median, p95, worst = map(float, cells[f"{kind}, {name}"])
+            assert 1 <= asked <= layers
+            assert fits <= asked
+    assert ("forbid winograd, budgets between" in cells) == (points > 1)
+
+
+def test_of_many_questions_some_are_asked_evenly(bench):
+    asked = [(bench.Limits(), budget_bytes) for budget_bytes in range(10)]
+    assert [budget_bytes for _, budget_bytes in bench.spread(asked, 4)] == [0, 2, 5, 7]
+    assert bench.spread(asked, 10) == bench.spread(asked, None) == asked
 
 
 def test_an_answer_faster_than_the_front_is_an_error(bench, tmp_path, monkeypatch):
