@@ -93,6 +93,10 @@ class Candidates:
 
     def cost_keys(self) -> list[CostKey]:
         """Every cost the optimiser can ask for, without repeats: nodes in order, conversions, then chains."""
+        return list(self._cost_keys)
+
+    @cached_property
+    def _cost_keys(self) -> tuple[CostKey, ...]:
         keys: dict[CostKey, None] = {}
         for node in self.nodes:
             for option in self.options[node.name]:
@@ -104,7 +108,7 @@ class Candidates:
                     for step in self.steps(link, have, want) or ():
                         keys[self.cost_key(step.primitive, step.shape)] = None
         keys.update((key, None) for key in chain_cost_keys(self.sites, self.offers))
-        return list(keys)
+        return tuple(keys)
 
     def steps(self, link: Link, have: str, want: str) -> tuple[ConversionStep, ...] | None:
         """The conversions that serve `want` from `have`; None when nothing can.

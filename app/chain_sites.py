@@ -198,13 +198,13 @@ class _Finder:
         def site(height: int, is_staged: bool) -> Site | None:
             """None where it does not pay, is staged for nothing, or leaves a node without a primitive."""
             strips = plan(height, is_staged)
-            over = not stays and strips.may_overwrite_input
             if not _pays(sum(map(strips.buffer_bytes, range(len(strips.shapes)))), replaced_bytes[is_staged]):
                 return None
-            if is_staged and (not over or plan(height, False).may_overwrite_input):
+            overwrites = strips.may_overwrite_input
+            if is_staged and (not overwrites or plan(height, False).may_overwrite_input):
                 return None
-            same = not is_staged and strips.may_overwrite_input and shapes[-1].output_dims == dims
-            lies = (stays, held, same, rooms, rooms if over else ())
+            same = not is_staged and overwrites and shapes[-1].output_dims == dims
+            lies = (stays, held, same, rooms, rooms if overwrites and not stays else ())
             found = Site(nodes, strips, in_layout, read_elsewhere, *lies, self.threads, self.weights_from)
             return found if all(layer_primitives(found, i) for i in range(len(nodes))) else None
 

@@ -110,9 +110,9 @@ class Worth:
         by_length = sorted(halves, key=lambda ends: len(nodes[ends]))
         heights = sorted({one.height for one in prospects}, reverse=True)
         for height, ends in itertools.product(heights, by_length):
-            for first, second in halves[ends]:
-                both_bytes = max(need_bytes[first], need_bytes[second])
-                if both_bytes < need_bytes[ends] and all(any(c.site for c in groups[half]) for half in (first, second)):
+            for both in halves[ends]:
+                both_bytes = max(need_bytes[half] for half in both)
+                if both_bytes < need_bytes[ends] and all(any(one.site for one in groups[half][::-1]) for half in both):
                     need_bytes[ends] = both_bytes
             for one in (chain for chain in groups[ends] if chain.height == height):
                 one_bytes = self._needs(one, over_input=over_input, below_bytes=need_bytes[ends] - saved_bytes)

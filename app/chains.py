@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from app.costs import CostKey
 from app.graph.ir import Node
 from app.sites import Site, aligned, cost_key, mover
-from app.strips import INPUT, StripCall
+from app.strips import INPUT, StripCall, StripMove
 from kernels import registry
 from kernels.spec import Layout, Primitive, Shape, canonical
 from kernels.split import on_threads
@@ -68,17 +68,34 @@ class Chain:
         for shape, count in self.site.copy_shapes[layer].items():
             yield cost_key(mover(), shape, self.site.again_from), count
 
-    def step_keys(self, layer: int) -> Iterator[CostKey]:
+    def step_keys(self, layer: int) -> tuple[CostKey, ...]:
         """The costs of the calls and copies of node `layer` one by one, in the order of the plan."""
-        weights_from = self.site.weights_from
-        for step in self.site.plan.steps:
-            if max(0, step.layer - self.site.staged) != layer:
-                continue
-            if (shape := self.site.copy_shape(step)) is not None:
-                yield cost_key(mover(), shape, self.site.again_from)
-            elif isinstance(step, StripCall) and (primitive := self.primitives[layer]) is not None:
-                yield cost_key(primitive, self.site.call_shape(step), weights_from)
-                weights_from = self.site.again_from
+        return self._step_keys[layer]
+
+    @cached_property
+    def _step_keys(self) -> tuple[tuple[CostKey, ...], ...]:
+        found: list[list[CostKey]] = [[] for _ in self.primitives]
+        firsts, kinds = self.site.plan.kinds
+        layers = [max(0, step.layer - self.site.staged) for step in firsts]
+        again = [self._step_key(step, self.site.again_from) for step in firsts]
+        called: set[int] = set()
+        for kind in kinds:
+            layer, key = layers[kind], again[kind]
+            if layer not in called and self.site.copy_shape(firsts[kind]) is None:
+                called.add(layer)
+                key = self._step_key(firsts[kind], self.site.weights_from)
+            if key is not None:
+                found[layer].append(key)
+        return tuple(map(tuple, found))
+
+    def _step_key(self, step: StripCall | StripMove, weights_from: str) -> CostKey | None:
+        """The cost of a step whose weights come from there; None when there is nothing to call."""
+        if (shape := self.site.copy_shape(step)) is not None:
+            return cost_key(mover(), shape, self.site.again_from)
+        primitive = self.primitives[max(0, step.layer - self.site.staged)]
+        if primitive is None or not isinstance(step, StripCall):
+            return None
+        return cost_key(primitive, self.site.call_shape(step), weights_from)
 
     @property
     def workspace_bytes(self) -> int:
@@ -135,26 +152,32 @@ def layer_primitives(site: Site, layer: int) -> tuple[Primitive | None, ...]:
 
 @cache
 def _computing(shapes: tuple[Shape, ...], want: Layout, threads: int) -> tuple[Primitive, ...]:
-    found = []
-    first = shapes[0]
-    for primitive in registry.all_primitives().values():
-        if primitive.op != first.op or (first.op == "conv" and not _suits_strips(primitive)):
-            continue
-        if any(primitive.refusal(shape) for shape in shapes):
-            continue
-        # Rows lie alike in canonically equal layouts only if that holds for each strip.
+    # Rows lie alike in canonically equal layouts only if that holds for each strip.
+    reads = _same_as(want, [shape.input_dims(0) for shape in shapes])
+    writes = _same_as(Layout.HWC, [shape.output_dims for shape in shapes])
+    if any(shape.y_pitch for shape in shapes):
         # A pitch means something else in blocks of channels, even where one block is all there is.
-        if any(shape.y_pitch for shape in shapes) and primitive.out_layout is not Layout.HWC:
-            continue
-        if any(
-            canonical(primitive.in_layout, *shape.input_dims(0)) != canonical(want, *shape.input_dims(0))
-            or canonical(primitive.out_layout, *shape.output_dims) != canonical(Layout.HWC, *shape.output_dims)
-            for shape in shapes
-        ):
-            continue
-        if len({primitive.weights_bytes(shape) for shape in shapes}) == 1:
-            found.append(on_threads(primitive, threads))
-    return tuple(found)
+        writes = frozenset({Layout.HWC})
+    return tuple(
+        on_threads(primitive, threads)
+        for primitive in _suiting(shapes[0].op)
+        if primitive.in_layout in reads
+        and primitive.out_layout in writes
+        and not any(primitive.refusal(shape) for shape in shapes)
+        and len({primitive.weights_bytes(shape) for shape in shapes}) == 1
+    )
+
+
+def _same_as(want: Layout, dims: Sequence[tuple[int, int, int]]) -> frozenset[Layout]:
+    """The layouts that are `want` for tensors of all these dims."""
+    return frozenset(layout for layout in Layout if all(canonical(layout, *d) == canonical(want, *d) for d in dims))
+
+
+@cache
+def _suiting(op: str) -> tuple[Primitive, ...]:
+    """The primitives of an operator that are offered inside chains."""
+    every = (primitive for primitive in registry.all_primitives().values() if primitive.op == op)
+    return tuple(primitive for primitive in every if op != "conv" or _suits_strips(primitive))
 
 
 def _suits_strips(conv: Primitive) -> bool:

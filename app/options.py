@@ -70,7 +70,7 @@ class NodeOption:
             return f"in {self.out_layout}"
         if self.cuts:
             return f"slice_where_it_lies_{plain(self.in_layouts[0])}"
-        return "+".join(primitive.name for primitive in self.primitives) or f"concat_by_slices_{plain(self.out_layout)}"
+        return "+".join(primitive.name for primitive in self.primitives) or by_slices(plain(self.out_layout))
 
     @property
     def key(self) -> str:
@@ -86,7 +86,7 @@ class NodeOption:
         """Family of the routine that does the node's work."""
         if self.primitives:
             return self.primitives[0].family
-        return "strips" if self.site is not None else "pieces" if self.cuts else "slices"
+        return "pieces" if self.cuts else "slices"
 
     @property
     def variant(self) -> str:
@@ -164,6 +164,15 @@ def pitched(pitch: int) -> str:
 def pitch_of(layout: str) -> int:
     """The inverse of `pitched`; 0 for any other layout."""
     return int(layout.partition(_PITCHED)[2] or 0)
+
+
+def by_slices(layout: Layout) -> str:
+    """The name of a concat that calls nothing: its parts are written side by side, in a chain row by row."""
+    return f"concat_by_slices_{layout}"
+
+
+IN_CHAINS = by_slices(Layout.HWC)
+"""What a concat inside a chain is called, where everything is hwc; there it is the one way to run it."""
 
 
 def plain(layout: str) -> Layout:

@@ -160,9 +160,9 @@ class Site:
     def call_shapes(self) -> tuple[Mapping[Shape, int], ...]:
         """The geometries of each node's calls, in order of first use, pitches included; and how many calls have it."""
         found: list[Counter[Shape]] = [Counter() for _ in self.nodes]
-        for call in self.plan.calls:
-            if call.layer >= self.staged:
-                found[call.layer - self.staged][self.call_shape(call)] += 1
+        for step, count in self.plan.counts:
+            if isinstance(step, StripCall) and step.layer >= self.staged:
+                found[step.layer - self.staged][self.call_shape(step)] += count
         return tuple(found)
 
     def layer_keys(self, layer: int, primitive: Primitive | None) -> Iterator[tuple[CostKey, int]]:
@@ -184,9 +184,9 @@ class Site:
     def copy_shapes(self) -> tuple[Mapping[Shape, int], ...]:
         """The same for the copies: of rows of each node's buffer, and for the first node of the rows it reads."""
         found: list[Counter[Shape]] = [Counter() for _ in self.nodes]
-        for step in self.plan.steps:
+        for step, count in self.plan.counts:
             if (shape := self.copy_shape(step)) is not None:
-                found[max(0, step.layer - self.staged)][shape] += 1
+                found[max(0, step.layer - self.staged)][shape] += count
         return tuple(found)
 
     def copy_shape(self, step: StripCall | StripMove) -> Shape | None:

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from kernels.spec import BINARY_OPS, Layout, Shape
 
@@ -92,6 +94,26 @@ class StripPlan:
         """The calls without the moves."""
         return tuple(step for step in self.steps if isinstance(step, StripCall))
 
+    @cached_property
+    def kinds(self) -> tuple[tuple[StripCall | StripMove, ...], tuple[int, ...]]:
+        """The first of each kind of steps, of which others differ in their place only; and the kind of each step."""
+        firsts: list[StripCall | StripMove] = []
+        known: dict[tuple[int, int | Shape], int] = {}
+        kinds = []
+        for step in self.steps:
+            like = step.layer, step.rows if isinstance(step, StripMove) else step.shape
+            kind = known.setdefault(like, len(firsts))
+            if kind == len(firsts):
+                firsts.append(step)
+            kinds.append(kind)
+        return tuple(firsts), tuple(kinds)
+
+    @property
+    def counts(self) -> Iterator[tuple[StripCall | StripMove, int]]:
+        """The first of each kind of steps, in order, and how many there are."""
+        firsts, kinds = self.kinds
+        return zip(firsts, Counter(kinds).values(), strict=True)
+
     @property
     def input_dims(self) -> tuple[int, int, int]:
         """(c, h, w) of the chain's input."""
@@ -132,23 +154,38 @@ class StripPlan:
         return Layout.HWC.bytes(s.m, self.buffer_rows[layer], s.ow) if self.buffer_rows[layer] else 0
 
 
-def _span(shape: Shape, first: int, end: int) -> tuple[int, int]:
-    """Rows [from, to) under the windows of output rows [first, end), rows of padding included."""
+class Window(NamedTuple):
+    """Which rows of its input a layer reads: a row every `stride`, from `pad` above the image on, `reach` rows each."""
+
+    stride: int
+    pad: int
+    reach: int
+    h: int
+
+    def span(self, first: int, end: int) -> tuple[int, int]:
+        """Rows [from, to) under the windows of output rows [first, end), rows of padding included."""
+        stride, pad, reach, _ = self
+        return first * stride - pad, (end - 1) * stride - pad + reach
+
+    def rows(self, first: int, end: int) -> tuple[int, int]:
+        """Those of them inside the image; empty ranges are (r, r)."""
+        stride, pad, reach, h = self
+        start = min(max(0, first * stride - pad), h)
+        return start, max(start, min(h, (end - 1) * stride - pad + reach))
+
+
+def window_of(shape: Shape) -> Window:
+    """The window of a layer, on its first input."""
     if shape.op not in WINDOWED_OPS:  # of an lrn, kh counts channels
-        return first, end
-    return (
-        first * shape.stride_h - shape.pad_t,
-        (end - 1) * shape.stride_h - shape.pad_t + (shape.kh - 1) * shape.dilation_h + 1,
-    )
+        return Window(1, 0, 1, shape.h)
+    return Window(shape.stride_h, shape.pad_t, (shape.kh - 1) * shape.dilation_h + 1, shape.h)
 
 
 def rows_needed(shape: Shape, first: int, end: int, port: int = 0) -> tuple[int, int]:
     """Input rows [from, to) inside the image that output rows [first, end) read; empty ranges are (r, r)."""
     if port:  # a residual or the other operand: the very rows
         return first, end
-    top, bottom = _span(shape, first, end)
-    start = min(max(0, top), shape.h)
-    return start, max(start, min(shape.h, bottom))
+    return window_of(shape).rows(first, end)
 
 
 def staging(shape: Shape) -> Shape:
@@ -204,6 +241,7 @@ class _Planner:
         self.shapes, self.sources, self.height = shapes, sources, height
         self.last = len(shapes) - 1
         self._check()
+        self.windows = [window_of(shape) for shape in shapes]
         self.places = self._places()
         self.readers: list[list[tuple[int, int]]] = [[] for _ in shapes]  # of each layer: (reader, port)
         for i, found in enumerate(sources):
@@ -278,7 +316,7 @@ class _Planner:
             for port, source in enumerate(self.sources[i]):
                 if source < 0 or goal[i] == self.done[i]:
                     continue
-                _, upto = rows_needed(self.shapes[i], self.done[i], goal[i], port)
+                upto = goal[i] if port else self.windows[i].rows(self.done[i], goal[i])[1]
                 if source == before:
                     need = max(need, upto)
                 else:
@@ -305,7 +343,7 @@ class _Planner:
         kept, done = self.kept[layer], self.done[layer]
         keep = min(
             (
-                rows_needed(self.shapes[i], self.done[i], self.done[i] + 1, port)[0]
+                self.done[i] if port else self.windows[i].rows(self.done[i], self.done[i] + 1)[0]
                 for i, port in self.readers[layer]
                 if self.done[i] < self.shapes[i].oh
             ),
@@ -325,11 +363,11 @@ class _Planner:
         self.done[layer] = goal
         if shape.op == "concat":
             return
-        first, end = rows_needed(shape, done, goal)
-        top, bottom = _span(shape, done, goal)
+        first, end = self.windows[layer].rows(done, goal)
+        top, bottom = self.windows[layer].span(done, goal)
         input_rows = []
         for port, source in enumerate(self.sources[layer]):
-            row = rows_needed(shape, done, goal, port)[0]
+            row = done if port else first
             input_rows.append(row if source < 0 else row - self.kept[self.places[source][0]])
         root = self.places[layer][0]
         part = (layer, end - first, goal - done, max(0, first - top), max(0, bottom - end))

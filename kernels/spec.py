@@ -159,14 +159,22 @@ class Shape:
             return self.m * self.c * self.h * self.w
         return 0
 
+    def __hash__(self) -> int:
+        """That of the key, which is made once: shapes are looked up far more often than made."""
+        return hash(self._key)
+
     def key(self) -> str:
         """Canonical text: the operator, then every non-default field as name=value in field order."""
+        return self._key
+
+    @cached_property
+    def _key(self) -> str:
         words = [self.op]
-        for f in dataclasses.fields(self)[1:]:
-            value = getattr(self, f.name)
-            if f.default is dataclasses.MISSING or value != f.default:
+        for name, default in _DEFAULTS:
+            value = getattr(self, name)
+            if value != default:
                 text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                words.append(f"{f.name}={text}")
+                words.append(f"{name}={text}")
         return " ".join(words)
 
     @classmethod
@@ -176,11 +184,12 @@ class Shape:
         values: dict[str, Any] = {"op": op}
         for word in words:
             name, _, text = word.partition("=")
-            if name in ("parts", "start", "step", "perm"):
-                values[name] = tuple(int(t) for t in text.split(","))
-            else:
-                values[name] = int(text)
+            several = name in ("parts", "start", "step", "perm")
+            values[name] = tuple(map(int, text.split(","))) if several else int(text)
         return cls(**values)
+
+
+_DEFAULTS = tuple((f.name, f.default) for f in dataclasses.fields(Shape)[1:])  # MISSING, which no field is, where none
 
 
 @dataclass(frozen=True)
@@ -201,47 +210,31 @@ class Attrs:
 
 
 BINARY_OPS = frozenset({"add", "sub", "mul", "div"})
-UNARY_OPS = frozenset(
-    {
-        "clamp",
-        "neg",
-        "exp",
-        "log",
-        "sqrt",
-        "abs",
-        "sigmoid",
-        "tanh",
-        "leaky_relu",
-        "elu",
-        "hard_sigmoid",
-        "hard_swish",
-    }
-)
+UNARY_OPS = frozenset({"clamp", "neg", "exp", "log", "sqrt", "abs", "sigmoid", "tanh"})
+UNARY_OPS |= {"leaky_relu", "elu", "hard_sigmoid", "hard_swish"}
 """Element by element, no parameters beyond Attrs; `clamp` is ReLU, ReLU6 and Clip."""
 
-OPS = (
-    frozenset(
-        {
-            "conv",  # weights [m][c/group][kh][kw], bias [m], residual, clamp
-            "dense",  # weights [m][c*h*w] in chw order, bias [m], clamp; output (m, 1, 1)
-            "max_pool",
-            "avg_pool",  # count_include_pad; global pooling is kernel = (h, w)
-            "lrn",  # across channels, size in kh
-            "scale",  # y = clamp(x * weights[c] + bias[c])
-            "prelu",  # y = x < 0 ? weights[c] * x : x
-            "const_add",  # y = clamp(x + weights[c][h][w])
-            "const_mul",  # y = clamp(x * weights[c][h][w])
-            "softmax",  # along `axis`
-            "concat",  # along `axis`
-            "slice",
-            "pad",  # constant value alpha
-            "permute",
-            "upsample",  # nearest, integer factors oh/h and ow/w
-            "convert",  # layout change, same dims
-        }
-    )
-    | BINARY_OPS
-    | UNARY_OPS
+OPS = frozenset(
+    {
+        "conv",  # weights [m][c/group][kh][kw], bias [m], residual, clamp
+        "dense",  # weights [m][c*h*w] in chw order, bias [m], clamp; output (m, 1, 1)
+        "max_pool",
+        "avg_pool",  # count_include_pad; global pooling is kernel = (h, w)
+        "lrn",  # across channels, size in kh
+        "scale",  # y = clamp(x * weights[c] + bias[c])
+        "prelu",  # y = x < 0 ? weights[c] * x : x
+        "const_add",  # y = clamp(x + weights[c][h][w])
+        "const_mul",  # y = clamp(x * weights[c][h][w])
+        "softmax",  # along `axis`
+        "concat",  # along `axis`
+        "slice",
+        "pad",  # constant value alpha
+        "permute",
+        "upsample",  # nearest, integer factors oh/h and ow/w
+        "convert",  # layout change, same dims
+        *BINARY_OPS,
+        *UNARY_OPS,
+    }
 )
 
 
@@ -349,6 +342,10 @@ class Primitive:
     row_grain: int = 1  # output rows computed together: threads share rows in multiples of it (kernels/split.py)
     needs_libm: bool = False
     headers: tuple[str, ...] = field(default=("include/ts.h",))  # project headers the source includes, transitively
+
+    def __hash__(self) -> int:
+        """That of the name, which no two have but the same one for other numbers of threads."""
+        return hash(self.name)
 
     @cached_property
     def name(self) -> str:

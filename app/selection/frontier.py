@@ -20,7 +20,7 @@ from app.selection.baselines import baselines
 from app.selection.digest import digest_of
 from app.selection.limits import NO_LIMITS, START_UP, Limits
 from app.selection.orders import Arrangement, choose, merged
-from app.selection.points import point_from
+from app.selection.points import Points
 from app.selection.problem import Built, require_costs
 from solver import frontier as sf
 from solver import problem as sp
@@ -88,7 +88,8 @@ def _in_order(
 ) -> Frontier:
     """The front in one order, without digest, and with the baselines of the candidates `of` if they are given."""
 
-    point_of = functools.cache(lambda solved: _point(built, times, solved))
+    maker = Points(built, times)
+    point_of = functools.cache(lambda solved: _point(maker, solved))
     reporting_s = 0.0  # no solving
 
     def report(solved: FrontPoint) -> None:
@@ -281,10 +282,8 @@ def infeasible(problem: sp.Problem, limits: Limits, error: Infeasible) -> UserEr
     )
 
 
-def _point(built: Built, costs: CostTable, solved: FrontPoint) -> Point:
-    return point_from(
-        built, costs, solved.selection, proven=solved.proven, bound_ns=solved.bound_ns, arena=solved.arena
-    )
+def _point(maker: Points, solved: FrontPoint) -> Point:
+    return maker.point_from(solved.selection, proven=solved.proven, bound_ns=solved.bound_ns, arena=solved.arena)
 
 
 def needs(least: Bottleneck | None) -> str:

@@ -18,8 +18,9 @@ from typing import Any
 from app.candidates import Candidates
 from app.costs import CostTable
 from app.errors import Item, UserError
-from app.options import NodeOption
+from app.options import IN_CHAINS, NodeOption
 from app.order import PROFILES, RULES
+from app.sites import Site
 from app.slices import buffer_of
 from kernels import registry
 
@@ -167,6 +168,12 @@ class Limits:
         """Layers that a pin or ban speaks of."""
         return frozenset(layer for layer, _ in (*self.pins, *self.bans))
 
+    def allows(self, site: Site) -> bool:
+        """Whether the concats inside a chain may be joined there; other layers run what they are offered."""
+        concats = [node.name for node in site.nodes if node.op == "concat" and node.name in self._named]
+        pins = dict(self.pins)
+        return all((name, IN_CHAINS) not in self.bans and pins.get(name, IN_CHAINS) == IN_CHAINS for name in concats)
+
     def check_names(self, candidates: Candidates) -> None:
         """Raise UserError `limits-invalid` for a pin or ban of a layer or primitive that there is not."""
         faults = []
@@ -206,11 +213,13 @@ class Limits:
         ]
         if unjoined:
             raise impossible(candidates.graph.name, unjoined)
-        left = dataclasses.replace(candidates, options=joinable)
+        left = dataclasses.replace(candidates, options=joinable, sites=tuple(filter(self.allows, candidates.sites)))
         return left.with_residents() if self.residency == START_UP else left
 
     def _remedy(self, node: str, offered: Iterable[NodeOption]) -> str:
         """The shortest ways to make a layer possible."""
+        if (node, IN_CHAINS) in self.pins and not any(IN_CHAINS in names_of(option) for option in offered):
+            return f"{IN_CHAINS} runs it inside chains alone, which cannot be pinned; to make it possible, lift the pin"
         ways = {tuple(dict.fromkeys(self.objections(node, option))) for option in offered}
         fewest = min(map(len, ways))
         shortest = sorted(way for way in ways if len(way) == fewest)
@@ -280,8 +289,9 @@ def _fault(candidates: Candidates, layer: str, name: str) -> str:
     if layer not in candidates.options:
         close = difflib.get_close_matches(layer, candidates.options, n=3, cutoff=0.5)
         return "there is no such layer" + (f"; did you mean {', '.join(close)}?" if close else "")
+    chained = {node.name for site in candidates.sites for node in site.nodes if node.op == "concat"}
     names = sorted({name for option in candidates.options[layer] for name in names_of(option)})
-    if name in names:
+    if name in names or (name == IN_CHAINS and layer in chained):
         return ""
     if name in candidates.refused[layer]:
         return f"{name} cannot run it: {candidates.refused[layer][name]}"

@@ -23,15 +23,17 @@ def narrowed_options(built: Built, offered: Candidates, limits: Limits, costs: C
     chain beats there; they can be others than those of `built`. Raises UserError like Limits.narrow.
     """
     left = _left(offered, limits)
-    if not left:
+    shut = [site for site in offered.sites if not limits.allows(site)]
+    if not left and not shut:
         return {}
     names = {node: frozenset(p.name for option in kept for p in option.primitives) for node, kept in left.items()}
     fewer = {node.name for node in offered.nodes if names.get(node.name, offered.offers(node)) != offered.offers(node)}
     groups: dict[tuple[str, ...], list[Site]] = {}
     for site in offered.sites:
         groups.setdefault(_group(site), []).append(site)
-    touched = {group: sites for group, sites in groups.items() if not fewer.isdisjoint(group)}
-    sites = (site for some in touched.values() for site in some)
+    shut_groups = set(map(_group, shut))
+    touched = {group: sites for group, sites in groups.items() if group in shut_groups or not fewer.isdisjoint(group)}
+    sites = (site for group, some in touched.items() if group not in shut_groups for site in some)
     best = costs.best(sites, lambda node: names.get(node.name, offered.offers(node)))
     chained = offered.of_chains([chain for chain, _ in best])
     of_chains = chain_options(chained)

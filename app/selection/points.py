@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from app.costs import Cost, CostTable
-from app.options import NodeOption, plain
+from app.chains import Chain
+from app.costs import Cost, CostKey, CostTable
+from app.graph.ir import Node
+from app.options import IN_CHAINS, NodeOption, plain
 from app.points import ConversionChoice, LayerChoice, PlacedBuffer, Point
 from app.selection.problem import Built
 from kernels.spec import Layout
@@ -38,91 +42,126 @@ def point_from(
     bound_ns: int,
     arena: Arena | None = None,
 ) -> Point:
-    """The point of a selection, with every buffer placed. `bound_ns` is a proven lower bound of its latency.
-
-    `arena` are its offsets when they are known already.
-
-    Raises Contradiction when the independent checker disagrees
-    with any figure, layout, lifetime or offset.
-    """
-    lived = lifetimes(built.problem, selection)
-    figures = evaluate_lifetimes(built.problem, selection, lived)
-    placed = arena or place(lived.buffers, built.problem.align_bytes)
-    faults = check(
-        built.problem,
-        selection,
-        evaluation=figures,
-        placements=placed.placements,
-        arena_bytes=placed.arena_bytes,
-    )
-    if faults:
-        raise Contradiction("; ".join(f"{fault.reason}: {fault.detail}" for fault in faults))
-    layers = tuple(_layers(built, costs, selection))
-    conversions = tuple(_conversions(built, costs, selection))
-    of_layer: dict[str, list[ConversionChoice]] = {}
-    for conversion in conversions:
-        of_layer.setdefault(conversion.consumer, []).append(conversion)
-    layers = tuple(_with_conversions(layer, of_layer.get(layer.node, [])) for layer in layers)
-    p10_ns, p90_ns = _around(figures.time_ns, _used_costs(built, costs, selection))
-    return Point(
-        id=point_id(layers, placed.method if placed.method == LARGEST_FIRST else ""),
-        latency_ns=figures.time_ns,
-        p10_ns=p10_ns,
-        p90_ns=p90_ns,
-        arena_bytes=placed.arena_bytes,
-        peak_bytes=figures.arena_bytes,
-        workspace_bytes=figures.workspace_bytes,
-        weights_bytes=figures.weights_bytes,
-        proven=proven,
-        bound_ns=bound_ns,
-        gap=(figures.time_ns - bound_ns) / figures.time_ns if figures.time_ns else 0.0,
-        families=dict(sorted(Counter(layer.family for layer in layers if layer.op == "conv").items())),
-        layers=layers,
-        conversions=conversions,
-        buffers=tuple(_buffer(built, placement) for placement in placed.placements),
-        steps=_step_labels(built, lived),
-    )
+    """The point of one selection; see Points.point_from."""
+    return Points(built, costs).point_from(selection, proven=proven, bound_ns=bound_ns, arena=arena)
 
 
-def point_id(layers: tuple[LayerChoice, ...], method: str = "") -> str:
-    """`pt_` and 16 hex digits over (node, key of its option): the same choice keeps its id across sweeps.
+@dataclass(frozen=True)
+class Spread:
+    """How far measured times lie around their medians: sums of squared deviations, in ns^2."""
 
-    `method` tells apart the same choice placed as only a baseline is.
-    """
-    text = json.dumps([[layer.node, layer.option] for layer in layers] + ([method] if method else []))
-    return "pt_" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    below: int = 0
+    above: int = 0
+
+    @classmethod
+    def of(cls, costs: Iterable[tuple[Cost, int]]) -> Spread:
+        """That of calls, each with how often it is made."""
+        below = above = 0
+        for cost, count in costs:
+            below += count * (cost.median_ns - cost.p10_ns) ** 2
+            above += count * (cost.p90_ns - cost.median_ns) ** 2
+        return cls(below, above)
+
+    def __add__(self, other: Spread) -> Spread:
+        return Spread(self.below + other.below, self.above + other.above)
+
+    def around(self, median_ns: int) -> tuple[int, int]:
+        """p10 and p90 of the sum of the calls, taking their deviations as independent: root of the sum of squares."""
+        return median_ns - math.isqrt(self.below), median_ns + math.isqrt(self.above)
 
 
-def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[LayerChoice]:
-    chosen = [options[i] if options else None for options, i in zip(built.options, selection.options, strict=True)]
-    chains = {
-        inside: option.chain
-        for option in chosen
-        if option is not None and option.chain is not None
-        for inside in option.chain.site.nodes
-    }
-    for node, option in zip(built.operators, chosen, strict=True):
-        if node is None or option is None:
-            continue
+class Points:
+    """Makes the points of one problem. What a layer or an edge adds to several points is worked out once."""
+
+    def __init__(self, built: Built, costs: CostTable):
+        self._built, self._costs = built, costs
+        self._layers: dict[tuple[int, int, Chain | None], LayerChoice] = {}
+        self._changes: dict[tuple[int, str, str], tuple[ConversionChoice, ...]] = {}
+        self._spreads: dict[tuple[int, int], Spread] = {}
+
+    def point_from(self, selection: sp.Selection, *, proven: bool, bound_ns: int, arena: Arena | None = None) -> Point:
+        """The point of a selection, with every buffer placed. `bound_ns` is a proven lower bound of its latency.
+
+        `arena` are its offsets when they are known already.
+
+        Raises Contradiction when the independent checker disagrees
+        with any figure, layout, lifetime or offset.
+        """
+        built = self._built
+        lived = lifetimes(built.problem, selection)
+        figures = evaluate_lifetimes(built.problem, selection, lived)
+        placed = arena or place(lived.buffers, built.problem.align_bytes)
+        faults = check(
+            built.problem,
+            selection,
+            evaluation=figures,
+            placements=placed.placements,
+            arena_bytes=placed.arena_bytes,
+        )
+        if faults:
+            raise Contradiction("; ".join(f"{fault.reason}: {fault.detail}" for fault in faults))
+        conversions = tuple(self._conversions(selection))
+        of_layer: dict[str, list[ConversionChoice]] = {}
+        for conversion in conversions:
+            of_layer.setdefault(conversion.consumer, []).append(conversion)
+        layers = tuple(_with_conversions(layer, of_layer.get(layer.node, [])) for layer in self._chosen(selection))
+        p10_ns, p90_ns = self._spread(selection).around(figures.time_ns)
+        return Point(
+            id=point_id(layers, placed.method if placed.method == LARGEST_FIRST else ""),
+            latency_ns=figures.time_ns,
+            p10_ns=p10_ns,
+            p90_ns=p90_ns,
+            arena_bytes=placed.arena_bytes,
+            peak_bytes=figures.arena_bytes,
+            workspace_bytes=figures.workspace_bytes,
+            weights_bytes=figures.weights_bytes,
+            proven=proven,
+            bound_ns=bound_ns,
+            gap=(figures.time_ns - bound_ns) / figures.time_ns if figures.time_ns else 0.0,
+            families=dict(sorted(Counter(layer.family for layer in layers if layer.op == "conv").items())),
+            layers=layers,
+            conversions=conversions,
+            buffers=tuple(_buffer(built, placement) for placement in placed.placements),
+            steps=_step_labels(built, lived),
+        )
+
+    def _chosen(self, selection: sp.Selection) -> Iterator[LayerChoice]:
+        """What the selection does with each node, without layout changes."""
+        chosen = list(zip(self._built.options, selection.options, strict=True))
+        chains = {
+            inside.name: chain
+            for options, i in chosen
+            if options and (chain := options[i].chain) is not None
+            for inside in chain.site.nodes
+        }
+        for v, (node, (options, i)) in enumerate(zip(self._built.operators, chosen, strict=True)):
+            if node is None or not options:
+                continue
+            chain = chains.get(node.name)
+            if (v, i, chain) not in self._layers:
+                self._layers[v, i, chain] = self._layer(node, options[i], chain)
+            yield self._layers[v, i, chain]
+
+    def _layer(self, node: Node, option: NodeOption, chain: Chain | None) -> LayerChoice:
+        """What an option does with a node, in `chain` if it is computed in one."""
         assert node.shape is not None
+        candidates = self._built.candidates
+        keys: Sequence[CostKey] = candidates.call_keys(option)
+        primitives = option.primitives
         weights_bytes, resident_bytes = option.weights_bytes, option.resident_bytes
-        if option.site is None:
-            keys, primitives = built.candidates.call_keys(option), option.primitives
-        else:
-            chain = chains[node]
+        if chain is not None:
             layer = chain.site.nodes.index(node)
-            keys, primitives = list(chain.step_keys(layer)), chain.layer_primitives(layer)
+            keys, primitives = chain.step_keys(layer), chain.layer_primitives(layer)
             weights_bytes, resident_bytes = chain.layer_weights_bytes(layer), chain.layer_resident_bytes(layer)
-        used = [costs[key] for key in keys]
-        call_ns = tuple(costs.ns(key) for key in keys)
-        p10_ns, p90_ns = _around(sum(call_ns), used)
-        yield LayerChoice(
+        call_ns = tuple(map(self._costs.ns, keys))
+        p10_ns, p90_ns = Spread.of((self._costs[key], 1) for key in keys).around(sum(call_ns))
+        return LayerChoice(
             node=node.name,
             op=node.op,
             shape=node.shape.key(),
-            primitive=option.name if option.site is None else "".join(p.name for p in primitives),
+            primitive=option.name if chain is None else primitives[0].name if primitives else IN_CHAINS,
             family=primitives[0].family if primitives else option.family,
-            variant=option.variant if option.site is None else "".join(p.variant for p in primitives),
+            variant=option.variant if chain is None else "".join(p.variant for p in primitives),
             in_layout=primitives[0].in_layout if primitives else _plain(option, option.in_layouts[0]),
             out_layout=primitives[0].out_layout if primitives else _plain(option, option.out_layout),
             in_place=option.in_place,
@@ -135,9 +174,50 @@ def _layers(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator
             conversion_ns=0,
             option=option.key,
             call_ns=call_ns,
-            strips=chains[node].site.name if option.site is not None else "",
+            strips="" if chain is None else chain.site.name,
             resident_bytes=resident_bytes,
         )
+
+    def _conversions(self, selection: sp.Selection) -> Iterator[ConversionChoice]:
+        nodes = self._built.problem.nodes
+        for e, edge in enumerate(self._built.problem.edges):
+            have = nodes[edge.src].options[selection.options[edge.src]].out_layout
+            want = nodes[edge.dst].options[selection.options[edge.dst]].in_layouts[edge.port]
+            if (e, have, want) not in self._changes:
+                self._changes[e, have, want] = tuple(self._conversions_of(e, have, want))
+            yield from self._changes[e, have, want]
+
+    def _conversions_of(self, e: int, have: str, want: str) -> Iterator[ConversionChoice]:
+        """The layout changes of an edge."""
+        edge, link, candidates = self._built.problem.edges[e], self._built.links[e], self._built.candidates
+        for step in candidates.steps(link, have, want) or ():
+            yield ConversionChoice(
+                tensor=link.tensor,
+                consumer=self._built.labels[edge.dst],
+                port=edge.port,
+                primitive=step.primitive.name,
+                shape=step.shape.key(),
+                time_ns=self._costs.ns(candidates.cost_key(step.primitive, step.shape)),
+            )
+
+    def _spread(self, selection: sp.Selection) -> Spread:
+        """That of all calls but layout changes."""
+        found = Spread()
+        for v, (options, i) in enumerate(zip(self._built.options, selection.options, strict=True)):
+            if options and (v, i) not in self._spreads:
+                used = self._built.candidates.costs_of(options[i])
+                self._spreads[v, i] = Spread.of((self._costs[key], count) for key, count in used)
+            found += self._spreads[v, i] if options else Spread()
+        return found
+
+
+def point_id(layers: tuple[LayerChoice, ...], method: str = "") -> str:
+    """`pt_` and 16 hex digits over (node, key of its option): the same choice keeps its id across sweeps.
+
+    `method` tells apart the same choice placed as only a baseline is.
+    """
+    text = json.dumps([[layer.node, layer.option] for layer in layers] + ([method] if method else []))
+    return "pt_" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _plain(option: NodeOption, layout: str) -> Layout:
@@ -146,45 +226,10 @@ def _plain(option: NodeOption, layout: str) -> Layout:
 
 
 def _with_conversions(layer: LayerChoice, conversions: list[ConversionChoice]) -> LayerChoice:
-    return LayerChoice(
-        **{
-            **layer.__dict__,
-            "conversions": tuple(c.primitive for c in conversions),
-            "conversion_ns": sum(c.time_ns for c in conversions),
-        }
-    )
-
-
-def _conversions(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[ConversionChoice]:
-    nodes = built.problem.nodes
-    for edge, link in zip(built.problem.edges, built.links, strict=True):
-        have = nodes[edge.src].options[selection.options[edge.src]].out_layout
-        want = nodes[edge.dst].options[selection.options[edge.dst]].in_layouts[edge.port]
-        for step in built.candidates.steps(link, have, want) or ():
-            key = built.candidates.cost_key(step.primitive, step.shape)
-            yield ConversionChoice(
-                tensor=link.tensor,
-                consumer=built.labels[edge.dst],
-                port=edge.port,
-                primitive=step.primitive.name,
-                shape=step.shape.key(),
-                time_ns=costs.ns(key),
-            )
-
-
-def _around(median_ns: int, costs: Iterable[Cost]) -> tuple[int, int]:
-    """p10 and p90 of a sum, taking the calls' deviations as independent: root of the sum of squares."""
-    below = above = 0.0
-    for cost in costs:
-        below += (cost.median_ns - cost.p10_ns) ** 2
-        above += (cost.p90_ns - cost.median_ns) ** 2
-    return median_ns - math.isqrt(int(below)), median_ns + math.isqrt(int(above))
-
-
-def _used_costs(built: Built, costs: CostTable, selection: sp.Selection) -> Iterator[Cost]:
-    for options, chosen in zip(built.options, selection.options, strict=True):
-        for key, count in built.candidates.costs_of(options[chosen]) if options else ():
-            yield from [costs[key]] * count
+    if not conversions:
+        return layer
+    names, time_ns = tuple(c.primitive for c in conversions), sum(c.time_ns for c in conversions)
+    return dataclasses.replace(layer, conversions=names, conversion_ns=time_ns)
 
 
 def _buffer(built: Built, placement: sp.Placement) -> PlacedBuffer:

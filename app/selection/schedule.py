@@ -332,8 +332,8 @@ def _chains_of(candidates: Candidates, point: Point) -> Iterator[Chain]:
             raise KeyError(f"chain {name}")
         site, primitives = sites[name], []
         for layer, node in enumerate(site.nodes):
-            offered = {p.name if p else "": p for p in layer_primitives(site, layer)}
-            primitives.append(offered[chosen[node.name].primitive])
+            offered = {p.name: p for p in layer_primitives(site, layer) if p is not None}
+            primitives.append(offered[chosen[node.name].primitive] if offered else None)
         resident = [layer for layer, node in enumerate(site.nodes) if chosen[node.name].resident_bytes]
         yield Chain(site, tuple(primitives), tuple(resident))
 
