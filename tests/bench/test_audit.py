@@ -40,14 +40,14 @@ def layers_module():
 
 
 @pytest.fixture
-def make(audit_module, tmp_path, monkeypatch):
-    """An audit with invented costs and a quick self-test; and the number of builds it has made."""
+def make(audit_module, tmp_path, monkeypatch, objects):
+    """An audit with invented costs, a quick self-test and objects of other tests; and the builds it has made."""
     builds = []
     verify = audit_module.verify_bundle
 
     def counted(data, **options):
         builds.append(options["compiler"] + ("+" if options["sanitize"] else ""))
-        return verify(data, **(options | {"runs": 1}))
+        return verify(data, **(options | {"runs": 1, "cache": objects}))
 
     def invented(_audit, graph):
         """Times that make routines dear which take a compiler long."""
