@@ -10,7 +10,7 @@ no layouts makes the other one superfluous.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,7 +75,7 @@ class _Label:
     """One way to run a set of nodes, with what each of them costs."""
 
     order: Order
-    costs: tuple[tuple[int, Factor], ...]  # by node, ascending
+    costs: tuple[Factor, ...]  # by node, ascending
 
 
 class Cancelled(Exception):
@@ -91,13 +91,18 @@ class OrderSearch:
         self.given: Order = tuple(v for segment in self.segments for v in segment)
         self.capped: set[Order] = set()
         self.layouts: Layouts = {}
+        self._factors: dict[Hashable, Factor] = {}
         self._should_cancel = should_cancel
         self._free = [has_orders(arrangement.precedence, segment) for segment in self.segments]
         self._kinds: dict[int, list[Precedence]] = {}
         self._runs: dict[tuple[int, Hashable, int, int], Stretch] = {}
+        self._run_of: dict[tuple[int, int, int, int], Stretch] = {}  # the same by kind instead of offers
+        self._sums: dict[tuple[int, ...], tuple[Factor, _Label]] = {}
         self._whole: dict[tuple[int, int, bool], Stretch] = {}
-        self._bounds: dict[int, Factor] = {}
+        self._known_bounds: dict[int, list[Factor]] = {}
+        self._offers: dict[int, dict[Hashable, int]] = {}
         self._best: dict[tuple[int, int | None], _Table] = {}
+        self._grown: dict[tuple[int, int], tuple[list[tuple[Stretch, Factor]], list[_Label]]] = {}
         self._at_most: dict[tuple[int, int], tuple[bool, Factor, Factor]] = {}
 
     @property
@@ -158,12 +163,17 @@ class OrderSearch:
             for kind in range(len(self._kinds_of(s))):
                 for label in self._undominated(s, kind, budget_bytes):
                     if label.order != segment:
-                        # What no later segment reads is the segment's own affair.
-                        inside = set(self._stretch(s, 0, anywhere=False).inside)
-                        mine = without([cost for _, cost in label.costs], inside, self.layouts)
-                        table = self._better(table, mine, label.order)
+                        table = self._better(table, self._sum(s, label), label.order)
         self._best[key] = table
         return table
+
+    def _sum(self, s: int, label: _Label) -> Factor:
+        """What running all of segment s takes. What no later segment reads is the segment's own affair."""
+        key = (s, *map(id, label.costs))
+        if key not in self._sums:
+            inside = self._stretch(s, 0, anywhere=False).inside
+            self._sums[key] = (without(label.costs, inside, self.layouts), label)
+        return self._sums[key][0]  # the label is kept, so that the ids of its costs stay theirs
 
     def _better(self, table: _Table, factor: Factor, order: Order) -> _Table:
         """The least of both. Layouts can have come up in between, so both are brought to what is known now."""
@@ -179,9 +189,14 @@ class OrderSearch:
 
     def _undominated(self, s: int, kind: int, budget_bytes: int | None) -> list[_Label]:
         """The orders of one kind of which none is at most as slow as another one for all layouts."""
+        if (s, kind) in self._grown:
+            runs, labels = self._grown[s, kind]
+            if all(run.within(budget_bytes) is cost for run, cost in runs):
+                return labels  # nothing that was looked at is another at this budget
         precedence, segment = self._kinds_of(s)[kind], self.segments[s]
         level: dict[int, list[_Label]] = {0: [_Label((), ())]}
         inside = sum(1 << v for v in segment)
+        runs = []
         for _ in segment:
             grown: dict[int, list[_Label]] = {}
             for done, labels in level.items():
@@ -190,12 +205,15 @@ class OrderSearch:
                         continue
                     if self._should_cancel is not None and self._should_cancel():
                         raise Cancelled
-                    cost = self._run(s, kind, done, v).within(budget_bytes)
+                    run = self._run(s, kind, done, v)
+                    cost = run.within(budget_bytes)
+                    runs.append((run, cost))
                     if int(cost.time_ns.min()) >= NEVER:
                         continue
+                    at = (done & (1 << v) - 1).bit_count()
                     rivals = grown.setdefault(done | 1 << v, [])
                     for label in labels:
-                        new = _Label((*label.order, v), tuple(sorted((*label.costs, (v, cost)), key=lambda c: c[0])))
+                        new = _Label((*label.order, v), (*label.costs[:at], cost, *label.costs[at:]))
                         if not any(self._beats(old, new) for old in rivals):
                             rivals[:] = [old for old in rivals if not self._beats(new, old)]
                             rivals.append(new)
@@ -204,37 +222,44 @@ class OrderSearch:
                 share = max(1, MOST_LABELS // len(grown))
                 grown = {done: labels[:share] for done, labels in grown.items()}
             level = grown
-        return level.get(inside, [])
+        self._grown[s, kind] = (runs, level.get(inside, []))
+        return self._grown[s, kind][1]
 
     def _beats(self, one: _Label, two: _Label) -> bool:
-        return all(self._is_at_most(a, b) for (_, a), (_, b) in zip(one.costs, two.costs, strict=True))
+        at_most = self._at_most
+        for a, b in zip(one.costs, two.costs, strict=True):
+            if a is not b:
+                known = at_most.get((id(a), id(b)))
+                if not (self._is_at_most(a, b) if known is None else known[0]):
+                    return False
+        return True
 
     def _is_at_most(self, a: Factor, b: Factor) -> bool:
-        if a is b:
-            return True
-        key = (id(a), id(b))
-        if key not in self._at_most:
-            scope = tuple(sorted({*a.scope, *b.scope}))
-            fits = bool((a.over(scope, self.layouts) <= b.over(scope, self.layouts)).all())
-            self._at_most[key] = (fits, a, b)  # kept, so that their ids stay theirs
-        return self._at_most[key][0]
+        scope = tuple(sorted({*a.scope, *b.scope}))
+        fits = bool((a.over(scope, self.layouts) <= b.over(scope, self.layouts)).all())
+        self._at_most[id(a), id(b)] = (fits, a, b)  # kept, so that their ids stay theirs
+        return fits
 
     def _cannot_improve(self, s: int, found: Factor) -> bool:
         """Whether no order of the segment is faster than this for any layouts, even without a budget."""
-        if s not in self._bounds:
-            bound = self._stretch(s, 0, anywhere=True).within(None)
-            offers = {
+        return all(self._is_at_most(found, bound) for bound in self._bounds(s))
+
+    def _bounds(self, s: int) -> Iterator[Factor]:
+        """The tables of a segment without a budget, by what its orders offer; as many as are asked for."""
+        known = self._known_bounds.setdefault(s, [])
+        yield from known
+        if not known:
+            known.append(self._stretch(s, 0, anywhere=True).within(None))
+            yield known[0]
+        if s not in self._offers:
+            self._offers[s] = {
                 self.arrangement.offers(self._whole_order(s, precedence.order_of(self.segments[s]))): kind
                 for kind, precedence in enumerate(self._kinds_of(s))
             }
-            offers.pop(self.arrangement.offers(self.given), None)
-            for kind in offers.values():
-                other = self._stretch(s, kind, anywhere=True).within(None)
-                scope = tuple(sorted({*bound.scope, *other.scope}))
-                bound = Factor(scope, np.minimum(bound.over(scope, self.layouts), other.over(scope, self.layouts)))
-            self._bounds[s] = bound
-        scope = tuple(sorted({*found.scope, *self._bounds[s].scope}))
-        return bool((found.over(scope, self.layouts) <= self._bounds[s].over(scope, self.layouts)).all())
+            self._offers[s].pop(self.arrangement.offers(self.given), None)
+        for kind in list(self._offers[s].values())[len(known) - 1 :]:
+            known.append(self._stretch(s, kind, anywhere=True).within(None))
+            yield known[-1]
 
     def _kinds_of(self, s: int) -> list[Precedence]:
         if s not in self._kinds:
@@ -249,6 +274,8 @@ class OrderSearch:
 
     def _run(self, s: int, kind: int, done: int, v: int) -> Stretch:
         """Node v with what runs at once with it, after exactly the nodes in `done` of its segment."""
+        if (known := self._run_of.get((s, kind, done, v))) is not None:
+            return known
         order_of, segment = self._kinds_of(s)[kind].order_of, self.segments[s]
         first = [u for u in segment if done >> u & 1]
         rest = [u for u in segment if u != v and not done >> u & 1]
@@ -256,6 +283,7 @@ class OrderSearch:
         key = (s, self.arrangement.offers(self._whole_order(s, order)), done, v)
         if key not in self._runs:
             self._runs[key] = self._cut(s, order, {v}, anywhere=False)
+        self._run_of[s, kind, done, v] = self._runs[key]
         return self._runs[key]
 
     def _stretch(self, s: int, kind: int, *, anywhere: bool) -> Stretch:
@@ -277,12 +305,12 @@ class OrderSearch:
             wanted = wanted | {-1}
         places = [i for i, owner in enumerate(self.arrangement.owners(problem)) if owner in wanted]
         if anywhere:
-            nodes = tuple(
-                dataclasses.replace(n, options=tuple(dataclasses.replace(o, in_place=None) for o in n.options))
-                for n in problem.nodes
-            )
-            problem = dataclasses.replace(problem, nodes=nodes)
-        return Stretch(problem, places[0], places[-1] + 1, self.layouts)
+            nodes = list(problem.nodes)
+            for i in places:
+                options = tuple(dataclasses.replace(o, in_place=None) for o in nodes[i].options)
+                nodes[i] = dataclasses.replace(nodes[i], options=options)
+            problem = dataclasses.replace(problem, nodes=tuple(nodes))
+        return Stretch(problem, places[0], places[-1] + 1, self.layouts, self._factors)
 
     def _path(self, tables: Sequence[_Table]) -> Ordered | None:
         """Add up the segments' tables and trace back which order each of them takes."""

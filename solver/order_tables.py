@@ -6,7 +6,7 @@ Works on the tables of solver.tables, which hold time and memory of every way to
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from solver.problem import MemoryAxis, Node, Option, Problem
 from solver.tables import MOST_ENTRIES, NEVER, Grid, TableBuilder, TooWide
+
+MOST_SUMMED = 100  # times NEVER that 64 bits hold, with what was there before
 
 Layouts = dict[str, list[str]]
 """Layouts of each node's output, by node name; lists only ever grow."""
@@ -25,6 +27,11 @@ class Factor:
 
     scope: tuple[str, ...]
     time_ns: Grid
+
+    @property
+    def key(self) -> Hashable:
+        """The same for equal factors only."""
+        return self.scope, self.time_ns.shape, self.time_ns.tobytes()
 
     def over(self, scope: Sequence[str], domains: Mapping[str, Sequence[str]]) -> Grid:
         """The same shaped to broadcast over a larger scope; layouts that came up since are never possible."""
@@ -43,19 +50,25 @@ def add(factors: Iterable[Factor], domains: Mapping[str, Sequence[str]]) -> Fact
     if prod(shape) > MOST_ENTRIES:
         raise TooWide(f"the layouts of {len(scope)} nodes would have to be compared at once")
     total = np.zeros(shape, np.int64)
-    for factor in factors:
+    for number, factor in enumerate(factors, 1):
         total += factor.over(scope, domains)
-        np.minimum(total, NEVER, out=total)
+        if number == len(factors) or number % MOST_SUMMED == 0:
+            np.minimum(total, NEVER, out=total)
     return Factor(scope, total)
 
 
 def without(factors: Sequence[Factor], names: Iterable[str], domains: Mapping[str, Sequence[str]]) -> Factor:
     """The sum of the factors, least over the layouts of `names`."""
-    left, pool = set(names), list(factors)
-    while left:
-        around = {name: {other for f in pool if name in f.scope for other in f.scope} for name in left}
-        name = min(left, key=lambda n, around=around: (prod(len(domains[m]) for m in around[n]), n))  # type: ignore[misc]
-        left.remove(name)
+    pool = list(factors)
+    around = {name: {other for f in pool if name in f.scope for other in f.scope} for name in names}
+
+    def entries(name: str) -> int:
+        return prod(len(domains[other]) for other in around[name])
+
+    sizes = {name: entries(name) for name in around}
+    while sizes:
+        name = min(sizes, key=lambda n: (sizes[n], n))
+        del sizes[name]
         touched = [factor for factor in pool if name in factor.scope]
         if not touched:
             continue
@@ -63,16 +76,21 @@ def without(factors: Sequence[Factor], names: Iterable[str], domains: Mapping[st
         at = both.scope.index(name)
         pool = [factor for factor in pool if name not in factor.scope]
         pool.append(Factor(both.scope[:at] + both.scope[at + 1 :], both.time_ns.min(axis=at)))
+        for other in pool[-1].scope:
+            if other in sizes:
+                around[other] = (around[other] | around[name]) - {name}
+                sizes[other] = entries(other)
     return add(pool, domains)
 
 
 class Stretch:
     """The nodes [lo, hi) of a problem by themselves: what is live around them, and every way to run them.
 
-    `outside` are the names of nodes in [lo, hi) that later ones read or that stay live.
+    `outside` are the names of nodes in [lo, hi) that later ones read or that stay live. What it takes is one of
+    `factors` where it is the same as one of those, so that what is the same can be told by identity.
     """
 
-    def __init__(self, problem: Problem, lo: int, hi: int, layouts: Layouts):
+    def __init__(self, problem: Problem, lo: int, hi: int, layouts: Layouts, factors: dict[Hashable, Factor]):
         part, first, self.outside = _cut_out(problem, lo, hi)
         known_here = [tuple(dict.fromkeys(o.out_layout for o in node.options)) for node in part.nodes]
         self.inside = [node.name for node in part.nodes[first:] if node.name not in self.outside]
@@ -80,6 +98,7 @@ class Stretch:
         self._scopes: list[tuple[str, ...]] = []
         self._where: list[tuple[Sequence[int], ...]] = []  # layouts of a table's axes among those known by name
         self.layouts = layouts
+        self._factors = factors
         for table in self._tables:
             names = [part.nodes[u].name for u in table.scope]
             for u, name in zip(table.scope, names, strict=True):
@@ -110,7 +129,8 @@ class Stretch:
                 grid = np.full([len(self.layouts[scope[order.index(i)]]) for i in range(best.ndim)], NEVER, np.int64)
                 grid[np.ix_(*where)] = best
                 factors.append(Factor(scope, grid.transpose(order)))
-            self._known[level] = without(factors, self.inside, self.layouts)
+            found = without(factors, self.inside, self.layouts)
+            self._known[level] = self._factors.setdefault(found.key, found)
         return self._known[level]
 
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.candidates import Candidates
+from app.chains import ChainCosts
 from app.costs import CostTable
 from app.errors import UserError
 from app.order import JOINT, PROFILES, Orders, in_order
 from app.points import Frontier, Point
 from app.selection.limits import Limits
 from app.selection.problem import Built, build_problem, time_from
+from app.sites import Site
 from app.slices import buffer_of
 from solver import problem as sp
 from solver.dp import DynamicProgram
@@ -44,6 +46,8 @@ class Arrangement:
         self.precedence, self.watched = self.orders.precedence, self.orders.watched
         self.together: Sequence[frozenset[int]] = self.orders.together
         self._offered, self._limits, self._times = offered, limits, times
+        self._chain_costs = ChainCosts(time_from(times))
+        self._sites: dict[Site, Site] = {}
         self._built: dict[Order, Built] = {}
         self._known: dict[Hashable, tuple[Order, sp.Problem]] = {}
 
@@ -55,8 +59,11 @@ class Arrangement:
                 narrowed = self._limits.narrow(candidates)
             except UserError as error:
                 raise NotOffered(f"in some orders the limits leave a layer nothing to run: {error}") from None
-            time_ns = time_from(self._times)
-            self._built[order] = build_problem(narrowed.with_chains(time_ns), time_ns)
+            # Most orders leave most sites as they are, with all that has been worked out for them.
+            sites = tuple(self._sites.setdefault(site, site) for site in narrowed.sites)
+            chains = [chain for chain, _ in self._chain_costs.best(sites, narrowed.offers)]
+            narrowed = dataclasses.replace(narrowed, sites=sites).of_chains(chains)
+            self._built[order] = build_problem(narrowed, time_from(self._times))
         return self._built[order]
 
     def problem(self, order: Order) -> sp.Problem:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import pytest
 
 from solver.dp import DynamicProgram
 from solver.order import Order, Precedence, kinds, segments
 from solver.order_search import OrderSearch
-from solver.order_tables import Layouts, Stretch
+from solver.order_tables import Stretch
 from solver.problem import Conversion, Edge, MemoryAxis, Node, Option, Problem
 from tests.solver import all_orders
 from tests.solver.instances import random_problem
@@ -116,9 +117,9 @@ def test_a_layer_that_has_to_need_as_much_spares_the_segments_of_many_orders(mon
     looked_at: list[range] = []
     build = Stretch.__init__
 
-    def noted(stretch: Stretch, problem: Problem, lo: int, hi: int, layouts: Layouts) -> None:
+    def noted(stretch: Stretch, problem: Problem, lo: int, hi: int, *shared: Any) -> None:
         looked_at.append(range(lo, hi))
-        build(stretch, problem, lo, hi, layouts)
+        build(stretch, problem, lo, hi, *shared)
 
     monkeypatch.setattr(Stretch, "__init__", noted)
     assert search.least_bytes(2048) == 2048
