@@ -19,9 +19,12 @@ from app.selection.limits import NO_LIMITS, Limits
 HALF = 32
 
 
-def costs_digest(graph: Graph, costs: CostTable, limits: Limits = NO_LIMITS) -> str:
-    """The digest that a front of `graph` traced now within `limits` would have; "" when costs are missing."""
-    candidates = limits.narrow(list_candidates(graph, threads=costs.threads))
+def costs_digest(graph: Graph, costs: CostTable, limits: Limits = NO_LIMITS, offered: Candidates | None = None) -> str:
+    """The digest that a front of `graph` traced now within `limits` would have; "" when costs are missing.
+
+    `offered`: the candidates of the graph, when they have been listed.
+    """
+    candidates = limits.narrow(offered or list_candidates(graph, threads=costs.threads))
     return "" if costs.missing(candidates.cost_keys()) else digest_of(candidates, limits.times(costs), limits.order)
 
 

@@ -61,10 +61,19 @@ class WarmModel:
     file's. Safe to share between threads: one question at a time.
     """
 
-    def __init__(self, graph: Graph, costs: CostTable, objective: str = "p50", order: Sequence[str] = ()):
+    def __init__(
+        self,
+        graph: Graph,
+        costs: CostTable,
+        objective: str = "p50",
+        order: Sequence[str] = (),
+        offered: Candidates | None = None,
+    ):
+        """`offered`: the candidates of the graph, when they have been listed."""
         self.objective = objective
         self.costs = costs
-        self.offered = in_order(list_candidates(graph, threads=costs.threads), order or operators(graph))
+        offered = offered or list_candidates(graph, threads=costs.threads)
+        self.offered = in_order(offered, order or operators(graph))
         self.times = Limits(objective=objective).times(costs)
         self.whole = not costs.missing(self.offered.cost_keys())
         measured = self.offered

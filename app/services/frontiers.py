@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from app.candidates import list_candidates
 from app.costs import CostTable
 from app.db.records import FrontierRecord, ModelRecord
 from app.errors import Item, UserError
@@ -18,7 +17,7 @@ from app.selection.frontier import trace as trace_points
 from app.selection.limits import NO_LIMITS, Limits
 from app.services.context import Context, DeviceRef
 from app.services.measurements import cost_table, needed
-from app.services.skeletons import skeleton
+from app.services.skeletons import candidates, skeleton
 
 MEMORY_AXES = ("arena", "total", "workspace", "weights")
 
@@ -36,7 +35,7 @@ def check_limits(context: Context, model: ModelRecord, memory: str, limits: Limi
     """Raise UserError when the limits name what the model does not have, or leave a layer without a primitive."""
     check_axis_of(limits, memory)
     if limits != NO_LIMITS:
-        limits.narrow(list_candidates(skeleton(context, model)))
+        limits.narrow(candidates(context, model))
 
 
 def trace(
@@ -160,7 +159,8 @@ def stale_because(context: Context, record: FrontierRecord) -> str:
 
     def read() -> str:
         try:
-            return costs_digest(skeleton(context, model), costs_of(context, model, device), limits)
+            costs, graph = costs_of(context, model, device), skeleton(context, model)
+            return costs_digest(graph, costs, limits, candidates(context, model, costs.threads))
         except UserError:
             return "?"  # a pinned or asked-for primitive no longer exists
 

@@ -18,7 +18,7 @@ from app.profiling.plan import needed_costs
 from app.profiling.run import measure as measure_keys
 from app.profiling.statistics import median_ns, quantile_ns
 from app.services.context import Context, DeviceRef
-from app.services.skeletons import skeleton
+from app.services.skeletons import candidates, skeleton
 
 FORMAT = "tradespace-costs-1"
 DEVICE_NAME = re.compile(r"(?=.{1,40}$)[a-z0-9][a-z0-9_-]*(@[1-9][0-9]?)?")
@@ -41,7 +41,12 @@ class MeasureSummary:
 def needed(context: Context, model: ModelRecord, families: Collection[str] | None = None) -> list[CostKey]:
     """Every cost a front of the model may ask for."""
     key = ("needed", model.id, tuple(sorted(families)) if families is not None else None)
-    return context.remember(key, lambda: needed_costs(skeleton(context, model), families=families))
+
+    def list_them() -> list[CostKey]:
+        offered = candidates(context, model) if families is None else None
+        return needed_costs(skeleton(context, model), families=families, offered=offered)
+
+    return context.remember(key, list_them)
 
 
 def cost_table(context: Context, device: DeviceRef, keys: Collection[CostKey]) -> CostTable:

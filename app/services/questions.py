@@ -19,7 +19,7 @@ from app.selection.robustness import robustness as judge
 from app.selection.what_if import WarmModel
 from app.services import frontiers
 from app.services.context import Context, DeviceRef
-from app.services.skeletons import skeleton
+from app.services.skeletons import candidates, skeleton
 
 MOST_WARM = 4
 """A warm model of a network like GoogLeNet takes some tens of megabytes."""
@@ -75,7 +75,8 @@ class WarmModels:
 
         def build() -> WarmModel:
             try:
-                warming.model = WarmModel(graph, costs, objective, order)
+                offered = candidates(context, model, costs.threads, graph)
+                warming.model = WarmModel(graph, costs, objective, order, offered)
                 return warming.model
             finally:
                 if warming.model is None:

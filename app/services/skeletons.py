@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from app.candidates import Candidates, list_candidates
 from app.db.records import ModelRecord
 from app.errors import UserError
 from app.graph.ir import Graph, Node, Tensor
@@ -23,6 +24,15 @@ def skeleton(context: Context, record: ModelRecord) -> Graph:
         return graph_from_json(document)
 
     return context.remember(("skeleton", record.id), read)
+
+
+def candidates(context: Context, record: ModelRecord, threads: int = 1, graph: Graph | None = None) -> Candidates:
+    """All options of a stored model for calls that up to `threads` threads share; listed once.
+
+    `graph`: the model's skeleton, for callers that may read no database any more.
+    """
+    key = ("candidates", record.id, threads)
+    return context.remember(key, lambda: list_candidates(graph or skeleton(context, record), threads=threads))
 
 
 def graph_from_json(document: dict[str, Any]) -> Graph:
