@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from app.errors import UserError
 
@@ -35,6 +36,16 @@ def format_bytes(count: int) -> str:
         if count >= factor:
             return f"{count:,} B ({count / factor:.1f} {unit})"
     return f"{count:,} B"
+
+
+def format_ns_alike(times_ns: Sequence[int]) -> list[str]:
+    """Times of a column: in the unit of the largest, all with as many decimals as give that one five digits."""
+    most = max(times_ns, default=0)
+    unit, factor = next(
+        (found for found in (("s", 10**9), ("ms", 10**6), ("us", 10**3)) if most >= found[1]), ("ns", 1)
+    )
+    decimals = max(0, 5 - len(str(most // factor))) if factor > 1 else 0
+    return [f"{ns / factor:,.{decimals}f} {unit}" for ns in times_ns]
 
 
 def format_ns(ns: int) -> str:

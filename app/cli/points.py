@@ -30,7 +30,7 @@ from app.cli.terminal import Shown, print_json, print_table
 from app.db.records import BundleRecord, FrontierRecord
 from app.errors import UserError
 from app.points import Point
-from app.quantities import format_bytes, format_ns
+from app.quantities import format_bytes, format_ns, format_ns_alike
 from app.selection.limits import NO_LIMITS, Limits
 from app.services import bundles, frontiers, jobs, models
 from app.services.context import Context
@@ -101,23 +101,26 @@ def frontier(
     )
     if limits != NO_LIMITS:
         print(f"within {limits.arguments()}")
+    if front.uncertified_because:
+        print(f"not confirmed by a second method: {front.uncertified_because}")
     if not front.complete:
         print(f"incomplete: {front.incomplete_because}")
     if front.order_because:
         print(f"not every order was looked at: {front.order_because}")
+    latencies = format_ns_alike([p.latency_ns for p in (*front.points, *(one.point for one in front.baselines))])
     print_table(
         ("point", "latency", "arena bytes", "workspace bytes", "weights bytes", "certainty", "families"),
         [
             (
                 point.id[:12],
-                format_ns(point.latency_ns),
+                latency,
                 f"{point.arena_bytes:,}",
                 f"{point.workspace_bytes:,}",
                 f"{point.weights_bytes:,}",
                 "proven" if point.proven else f"gap {point.gap:.2%}",
                 " ".join(f"{family}:{count}" for family, count in sorted(point.families.items())),
             )
-            for point in front.points
+            for point, latency in zip(front.points, latencies, strict=False)
         ],
         right=("latency", "arena bytes", "workspace bytes", "weights bytes"),
     )
@@ -127,12 +130,12 @@ def frontier(
         [
             (
                 one.name,
-                format_ns(one.point.latency_ns),
+                latency,
                 f"{one.point.arena_bytes:,}",
                 f"{one.point.workspace_bytes:,}",
                 f"{one.point.weights_bytes:,}",
             )
-            for one in front.baselines
+            for one, latency in zip(front.baselines, latencies[len(front.points) :], strict=True)
         ],
         right=("latency", "arena bytes", "workspace bytes", "weights bytes"),
     )

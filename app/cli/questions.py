@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from app.cli.options import (
 )
 from app.cli.points import warn_if_stale
 from app.cli.terminal import print_json, print_table
+from app.points import Point
 from app.quantities import format_bytes, format_ns
 from app.selection.limits import NO_LIMITS, Limits
 from app.services import frontiers, models, questions
@@ -60,17 +62,40 @@ def what_if(
         f"weights {format_bytes(found['weights_bytes'])} ({_signed_bytes(change['weights_bytes'])}); "
         f"from the {answer['answered_from']} in {answer['elapsed_ms']:.0f} ms"
     )
-    if change["layers"]:
-        print_table(
-            ("layer", "instead of", "runs", "time"),
-            [(c["node"], c["before"], c["after"], _signed_ns(c["latency_ns"])) for c in change["layers"]],
-            right=("time",),
-        )
+    _print_changes(change["layers"], frontiers.point_of(frontiers.load(site, record), against["id"]), found["layers"])
     for price in prices:
         print(
             f"the pin of {price['layer']} costs {_signed_ns(price['latency_ns'])} and "
             f"{_signed_bytes(price['arena_bytes'])} of arena; free, it runs {price['instead']}"
         )
+
+
+def _print_changes(changed: Sequence[dict[str, Any]], before: Point, after: Sequence[dict[str, Any]]) -> None:
+    """What changes in each layer, a line for each change, and nothing of what stays."""
+    was, now = {layer.node: layer for layer in before.layers}, {layer["node"]: layer for layer in after}
+    rows = []
+    for layer in changed:
+        node, names = layer["node"], layer["changes"]
+        if "strips" in names:  # in a chain the strips say where results lie
+            names = [name for name in names if name != "in_place"]
+        for name in names:
+            first = name == names[0]
+            change = (_SHOWN[name](getattr(was[node], name)), _SHOWN[name](now[node][name]))
+            rows.append((node if first else "", *change, _signed_ns(layer["latency_ns"]) if first else ""))
+    if rows:
+        print_table(("layer", "from", "to", "time"), rows, right=("time",))
+    else:
+        print("nothing changes")
+
+
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "primitive": lambda name: name or "no routine",
+    "in_place": lambda port: "into memory of its own" if port is None else f"over input {port}",
+    "strips": lambda chain: f"in strips {chain}" if chain else "as a whole",
+    "conversions": lambda names: " + ".join(names) or "no conversion",
+    "resident_bytes": lambda size_bytes: "weights packed at the start" if size_bytes else "weights shipped packed",
+}
+"""How a choice for a layer reads, by what can change (app.selection.explain.CHANGES)."""
 
 
 @of_a_front
@@ -132,7 +157,7 @@ def _print_options(found: dict[str, Any]) -> None:
         [
             (
                 option["primitive"],
-                f"{','.join(option['in_layouts'])} -> {option['out_layout']}",
+                f"{_layouts(option['in_layouts'])} -> {_layouts([option['out_layout']])}",
                 format_ns(option["time_ns"]),
                 f"{option['workspace_bytes']:,}",
                 f"{option['weights_bytes']:,}",
@@ -145,6 +170,13 @@ def _print_options(found: dict[str, Any]) -> None:
     )
 
 
+def _layouts(names: Sequence[str]) -> str:
+    """Layouts as people read them: "hwc in the memory of cat" for hwc@cat.hwc."""
+    plain = [name.partition("@")[0] for name in names]
+    buffers = {name.partition("@")[2].rpartition(".")[0] for name in names if "@" in name}
+    return ",".join(plain) + "".join(f" in the memory of {buffer}" for buffer in sorted(buffers))
+
+
 def _print_robustness(noise: dict[str, Any]) -> None:
     print(
         f"under {noise['draws']} draws of the costs it is {noise['regret_mean']:.2%} slower than the optimum on "
@@ -152,7 +184,11 @@ def _print_robustness(noise: dict[str, Any]) -> None:
     )
     unsure = sorted((share, layer) for layer, share in noise["kept"].items() if share < 1)
     if unsure:
-        print_table(("layer", "keeps its choice"), [(layer, f"{share:.0%}") for share, layer in unsure], right=())
+        print_table(
+            ("layer", "keeps its choice"),
+            [(layer, f"{share:.0%}") for share, layer in unsure],
+            right=("keeps its choice",),
+        )
 
 
 def _signed_ns(ns: int) -> str:
@@ -160,4 +196,4 @@ def _signed_ns(ns: int) -> str:
 
 
 def _signed_bytes(size_bytes: int) -> str:
-    return ("+" if size_bytes >= 0 else "-") + format_bytes(abs(size_bytes))
+    return f"{size_bytes:+,} B"

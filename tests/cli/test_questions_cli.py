@@ -93,6 +93,9 @@ def test_what_if_shows_the_answer_the_differences_and_the_price_of_the_pin(progr
     assert answer["pin_prices"][0]["latency_ns"] == answer["differences"]["latency_ns"] >= 0
     words = program(*arguments)
     assert f"the pin of {layer['node']} costs" in words
+    changed = next(line for line in words.splitlines() if line.startswith(layer["node"]))
+    assert changed.index(layer["primitive"]) < changed.index(other)
+    assert "nothing changes" in program("what-if", "tiny")
     assert "proven optimal" in words
 
 

@@ -8,7 +8,7 @@ import pytest
 import typer.main
 
 from app.cli.program import program
-from app.quantities import format_bytes, format_ns, parse_bytes, parse_ns
+from app.quantities import format_bytes, format_ns, format_ns_alike, parse_bytes, parse_ns
 from app.settings import Settings, settings_table
 
 ROOT = Path(__file__).parents[2]
@@ -110,4 +110,8 @@ def test_figures_read_well():
     assert format_bytes(983040) == "983,040 B (960.0 KiB)"
     assert format_bytes(5) == "5 B"
     assert [format_ns(n) for n in (5, 4_830_000, 12_345, 1_000_000_000)] == ["5 ns", "4.83 ms", "12.3 us", "1 s"]
+    assert format_ns_alike([4_960_318, 304_000]) == ["4.9603 ms", "0.3040 ms"]
+    assert format_ns_alike([130_123, 7]) == ["130.12 us", "0.01 us"]
+    assert format_ns_alike([999]) == ["999 ns"]
+    assert format_ns_alike([]) == []
     assert os.linesep not in format_ns(10**12)
