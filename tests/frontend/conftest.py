@@ -19,7 +19,9 @@ from fake_server import FakeServer
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--process-per-site", "--renderer-process-limit=1",
 )  # fmt: skip
+"""The last two let the tabs of a context share a process, where a script that one of them compiled is known."""
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +43,14 @@ def server() -> Iterator[FakeServer]:
 
 
 @pytest.fixture(scope="session")
-def cache(browser: Browser) -> Iterator[BrowserContext]:
-    """One context for all ordinary pages, so that plotly.js is fetched and compiled once."""
+def cache(browser: Browser, server: FakeServer) -> Iterator[BrowserContext]:
+    """One context for all ordinary pages, so that plotly.js is fetched and compiled once.
+
+    A tab with nothing but a style sheet keeps their process alive between tests.
+    """
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme="light")
     context.set_default_timeout(1000 * TIMEOUT_S)
+    context.new_page().goto(server.url + "/static/styles.css")
     yield context
     context.close()
 
