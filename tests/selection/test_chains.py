@@ -90,6 +90,23 @@ def test_primitives_a_node_may_not_run_are_in_no_chain(sites):
         assert all(chain.primitives[0].name != banned for chain in left)
 
 
+def test_costs_looked_up_again_make_the_same_chains(sites):
+    some = sites[:6]
+    costs = costs_of(some)
+    known = chains.ChainCosts(costs.__getitem__)
+    primitives = {
+        p.name for site in some for i in range(len(site.nodes)) for p in chains.layer_primitives(site, i) if p
+    }
+    for banned in ["", *sorted(primitives)[::7], ""]:
+        left = primitives - {banned}
+        found = known.best(some, lambda _node, left=left: left)
+        assert [chain for chain, _ in found] == chains.best_chains(some, lambda _, left=left: left, costs.__getitem__)
+        for chain, (time_ns, workspace_bytes, weights_bytes) in found:
+            assert (workspace_bytes, weights_bytes) == (chain.workspace_bytes, chain.weights_bytes)
+            keys = (key for layer in range(len(chain.site.nodes)) for key in chain.step_keys(layer))
+            assert time_ns == known.chain_ns(chain) == sum(costs[key] for key in keys)
+
+
 def test_rows_of_a_chw_input_are_read_with_the_pitch_of_whole_planes(sites):
     first = next(site for site in sites if site.in_layout is Layout.CHW)
     for shape in first.call_shapes[0]:
