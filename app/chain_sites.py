@@ -65,6 +65,7 @@ class _Finder:
 
     def __init__(self, graph: Graph, threads: int = 1, weights_from: str = "l3"):
         self.graph, self.threads, self.weights_from = graph, threads, weights_from
+        self.plan = cache(plan_strips)  # blocks that a network repeats share their plans
         self.order = {node.output: number for number, node in enumerate(graph.nodes)}
         self.readers: dict[str, list[Node]] = {}
         for node in graph.nodes:
@@ -179,21 +180,20 @@ class _Finder:
         if producer is None and any(INPUT in found[1:] for found in sources):
             return  # planes are read by windows only
         read_elsewhere = any(reader.name not in {node.name for node in nodes} for reader in self.readers[source])
-        shapes = [node.shape for node in nodes if node.shape is not None]
+        shapes = tuple(node.shape for node in nodes if node.shape is not None)
         in_bytes, out_bytes = (Layout.HWC.bytes(*size) for size in (dims, shapes[-1].output_dims))
         rooms = (in_bytes,)
         lies_over = shapes[-1].residual > 0 and sources[-1][1] == BESIDE
         may_overwrite = not stays and shapes[-1].op != "concat" and out_bytes <= in_bytes
-        layers: dict[bool, tuple[Sequence[Shape], Sources]] = {  # by whether it is staged
+        layers: dict[bool, tuple[tuple[Shape, ...], Sources]] = {  # by whether it is staged
             False: (shapes, sources),
-            True: ([staging(shapes[0]), *shapes], _staged(sources)),
+            True: ((staging(shapes[0]), *shapes), _staged(sources)),
         }
         inner_bytes = sum(Layout.HWC.bytes(*shapes[i].output_dims) for i in least_buffer_rows(shapes, sources, 1))
         replaced_bytes = {False: inner_bytes, True: inner_bytes + out_bytes}
 
-        @cache
         def plan(height: int, is_staged: bool) -> StripPlan:
-            return plan_strips(layers[is_staged][0], height, layers[is_staged][1])
+            return self.plan(layers[is_staged][0], height, layers[is_staged][1])
 
         def site(height: int, is_staged: bool) -> Site | None:
             """None where it does not pay, is staged for nothing, or leaves a node without a primitive."""

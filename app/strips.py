@@ -36,8 +36,7 @@ BESIDE = -2
 """A second operand of the last layer, whole as well, that is neither the input nor of the chain."""
 
 
-@dataclass(frozen=True)
-class StripCall:
+class StripCall(NamedTuple):
     """Layer `layer` of a chain computes output rows [first, end) in one call on the geometry `shape`.
 
     On each port it reads from row `input_rows[port]` on, of a whole tensor or of the rolling buffer of the layer it
@@ -54,8 +53,7 @@ class StripCall:
     strip: int
 
 
-@dataclass(frozen=True)
-class StripMove:
+class StripMove(NamedTuple):
     """Rows [row, row + rows) of layer `layer`'s buffer move to row `to`: they are needed again.
 
     They are rows [first, first + rows) of its output. `to` is 0, or where the move before it ended when rows would
@@ -98,10 +96,11 @@ class StripPlan:
     def kinds(self) -> tuple[tuple[StripCall | StripMove, ...], tuple[int, ...]]:
         """The first of each kind of steps, of which others differ in their place only; and the kind of each step."""
         firsts: list[StripCall | StripMove] = []
-        known: dict[tuple[int, int | Shape], int] = {}
+        known: dict[tuple[int, ...], int] = {}
         kinds = []
         for step in self.steps:
-            like = step.layer, step.rows if isinstance(step, StripMove) else step.shape
+            # A layer's calls of one geometry share its object.
+            like = (step.layer, step.rows, 0) if isinstance(step, StripMove) else (step.layer, id(step.shape))
             kind = known.setdefault(like, len(firsts))
             if kind == len(firsts):
                 firsts.append(step)
@@ -170,8 +169,11 @@ class Window(NamedTuple):
     def rows(self, first: int, end: int) -> tuple[int, int]:
         """Those of them inside the image; empty ranges are (r, r)."""
         stride, pad, reach, h = self
-        start = min(max(0, first * stride - pad), h)
-        return start, max(start, min(h, (end - 1) * stride - pad + reach))
+        start = first * stride - pad
+        stop = (end - 1) * stride - pad + reach
+        start = 0 if start < 0 else h if start > h else start  # asked for every step of a plan: no calls
+        stop = h if stop > h else stop
+        return start, stop if stop > start else start
 
 
 def window_of(shape: Shape) -> Window:
@@ -313,8 +315,10 @@ class _Planner:
         goal[neck] = end
         need = self.done[before] if number else 0
         for i in range(neck, before, -1):
+            if goal[i] == self.done[i]:
+                continue
             for port, source in enumerate(self.sources[i]):
-                if source < 0 or goal[i] == self.done[i]:
+                if source < 0:
                     continue
                 upto = goal[i] if port else self.windows[i].rows(self.done[i], goal[i])[1]
                 if source == before:
@@ -341,15 +345,11 @@ class _Planner:
         if layer == self.last or self.places[layer][0] != layer or goal == self.done[layer]:
             return
         kept, done = self.kept[layer], self.done[layer]
-        keep = min(
-            (
-                self.done[i] if port else self.windows[i].rows(self.done[i], self.done[i] + 1)[0]
-                for i, port in self.readers[layer]
-                if self.done[i] < self.shapes[i].oh
-            ),
-            default=done,
-        )
-        keep = min(keep, done)
+        keep = done
+        for i, port in self.readers[layer]:
+            row = self.done[i]
+            if row < self.shapes[i].oh:
+                keep = min(keep, row if port else self.windows[i].rows(row, row + 1)[0])
         if (ahead := keep - kept) > 0:
             for row in range(keep, done, ahead):
                 rows = min(ahead, done - row)

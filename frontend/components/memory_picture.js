@@ -23,7 +23,7 @@ export function chainBands(point) {
     const text = strips.get(step);
     if (!text) return;
     if (bands.at(-1)?.text === text && bands.at(-1).last === t) bands.at(-1).last = t + 1;
-    else bands.push({ text, chain: text.slice(0, text.lastIndexOf("/")), rows: text.slice(text.lastIndexOf("/") + 1), first: t, last: t + 1 });
+    else bands.push({ text, chain: text.slice(0, text.lastIndexOf("/")), rows: text.slice(text.lastIndexOf("/") + 1).split(" ")[0], first: t, last: t + 1 });
   });
   return bands;
 }

@@ -148,7 +148,7 @@ def test_a_row_too_early_is_noticed(monkeypatch):
     def lax(plan):
         """As if each call of the last layer wrote a row less."""
         steps = tuple(
-            dataclasses.replace(step, end=step.end - 1)
+            step._replace(end=step.end - 1)
             if not isinstance(step, StripMove) and step.layer == len(plan.shapes) - 1
             else step
             for step in plan.steps
