@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 
@@ -20,8 +21,13 @@ PRIMITIVES = registry.all_primitives()
 THREADS = (2, 3, 5)
 
 
-def shared_calls(primitive: Primitive) -> Iterator[tuple[Shape, int, tuple[Part, ...]]]:
+@functools.lru_cache(maxsize=1)  # tests of one primitive, compiled in several ways, follow each other
+def shared_calls(name: str) -> tuple[tuple[Shape, int, tuple[Part, ...]], ...]:
     """Every edge shape, also as part of larger tensors, with its parts on two, three and five threads."""
+    return tuple(_shared_calls(PRIMITIVES[name]))
+
+
+def _shared_calls(primitive: Primitive) -> Iterator[tuple[Shape, int, tuple[Part, ...]]]:
     for seed, shape in enumerate(edge_shapes(primitive.op)):
         if primitive.refusal(shape) is None:
             for variant, threads in itertools.product(variants(primitive, shape, seed), THREADS):
@@ -39,7 +45,7 @@ def written(primitive: Primitive, shape: Shape, at: int) -> np.ndarray:
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_parts_write_disjoint_outputs_that_together_are_the_calls(name: str) -> None:
     primitive = PRIMITIVES[name]
-    for shape, _, parts in shared_calls(primitive):
+    for shape, _, parts in shared_calls(name):
         found = np.concatenate([written(primitive, part.shape, part.y) for part in parts])
         assert np.array_equal(np.sort(found), np.sort(written(primitive, shape, 0))), shape.key()
 
@@ -47,7 +53,7 @@ def test_parts_write_disjoint_outputs_that_together_are_the_calls(name: str) -> 
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_packed_weights_of_a_part_lie_in_those_of_the_call(name: str) -> None:
     primitive = remembering(PRIMITIVES[name])
-    for shape, seed, parts in shared_calls(primitive):
+    for shape, seed, parts in shared_calls(name):
         given = operands(shape, seed)
         kinds = [
             (packing, values, values if values is None else packing.pack(shape, values))
@@ -82,7 +88,7 @@ def _rows_before(primitive: Primitive, part: Part) -> int:
 def test_shared_call_gives_what_one_thread_gives(name: str, variant: str, harness_of: Callable[[str], Harness]) -> None:
     primitive = remembering(PRIMITIVES[name])
     harness = harness_of(variant)
-    for (shape, seed), calls in itertools.groupby(shared_calls(primitive), key=lambda call: call[:2]):
+    for (shape, seed), calls in itertools.groupby(shared_calls(name), key=lambda call: call[:2]):
         given = operands(shape, seed)
         arguments = (primitive, shape, given.attrs, given.inputs, given.weights, given.bias)
         alone = harness.check(*arguments)
