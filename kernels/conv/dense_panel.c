@@ -6,6 +6,7 @@
  *   x        k floats in the order of memory of the in-layout, padding channels included
  *   weights  [panel][k][16 * blocks of the panel]
  */
+#define TS_MR 1 /* of the tile; no pixels here */
 #include "ts_tile.h"
 
 #define PANEL_BLOCKS 8
