@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver import arena as arenas
-from solver.arena import _Packing, place
+from solver.arena import place
+from solver.packing import Packing
 from solver.problem import Buffer, BufferKind
 
 
@@ -70,7 +71,7 @@ def test_arena_proven_minimal_is_the_smallest_of_all_orders(buffers):
 @settings(max_examples=60, deadline=None)
 @given(buffer_lists(max_size=6).filter(bool))
 def test_each_method_alone_is_right(buffers):
-    packing = _Packing(buffers)
+    packing = Packing(buffers)
     least = smallest_arena(buffers)
     worst = packing.lowest_fit(sorted(range(len(buffers)), key=lambda i: packing.sizes[i]))
     placed, proven = packing.milp(worst, 10.0)
@@ -120,9 +121,9 @@ BOUND_OUT_OF_REACH = [
 def test_the_next_method_reaches_the_bound_where_one_fails(rectangles, method, monkeypatch):
     monkeypatch.setattr(arenas, "_lowest", {})  # nothing is known of it
     if method != "job shop":
-        monkeypatch.setattr("solver.arena.EFFORT", -1)
+        monkeypatch.setattr("solver.packing.EFFORT", -1)
     if method == "milp":
-        monkeypatch.setattr("solver.arena.SEARCH_NODES", 10)
+        monkeypatch.setattr("solver.packing.SEARCH_NODES", 10)
     arena = place(units(rectangles), 64)
     assert arena.arena_bytes == arena.lower_bound_bytes
     assert (arena.method, arena.proven_minimal) == (method, True)
@@ -137,7 +138,7 @@ def test_a_bound_out_of_reach_is_proven_so():
 
 def test_without_time_for_a_proof_none_is_claimed(monkeypatch):
     monkeypatch.setattr(arenas, "_lowest", {})  # nothing is known of it
-    monkeypatch.setattr("solver.arena.EFFORT", -1)
+    monkeypatch.setattr("solver.packing.EFFORT", -1)
     arena = place(units(BOUND_OUT_OF_REACH), 64, time_limit_s=0.0)
     assert arena.arena_bytes > arena.lower_bound_bytes
     assert not arena.proven_minimal
@@ -158,10 +159,10 @@ def test_buffers_that_fit_in_any_case_do_and_leave_the_least_height_as_it_is(see
     buffers = units(rectangles)
     least = smallest_arena(buffers)
     for enough in (0, least - 64, least, least + 64, least + 192):
-        packing = _Packing(buffers, enough)
+        packing = Packing(buffers, enough)
         core, easy = packing.core()
         assert sorted([*core, *easy]) == list(range(len(buffers)))
-        inner = _Packing([buffers[i] for i in core], packing.goal)
+        inner = Packing([buffers[i] for i in core], packing.goal)
         placed, _ = inner.milp(inner.greedy(), 10.0) if core else (np.zeros(0, np.int64), True)
         offsets = np.full(len(buffers), -1, np.int64)
         offsets[core] = placed
