@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from solver.dp import SecondOpinion
 from solver.front import Contradiction, FrontPoint
+from solver.front import Step as FrontStep
 from solver.pareto import ParetoProgram
 from solver.problem import Cut, MemoryAxis
 from solver.sums import Step, confirm
@@ -15,23 +16,14 @@ from solver.tables import TooWide
 def certify(
     opinion: SecondOpinion,
     max_weights_bytes: int | None,
-    points: Sequence[FrontPoint],
+    steps: Sequence[FrontStep],
     cuts: Sequence[Cut],
-    *,
-    complete: bool,
 ) -> str:
-    """Solve each step of a front by rising memory again; returns why that was not possible, or "".
+    """Solve each step (budget, what was found) of a front again; returns why that was not possible, or "".
 
     `cuts` are the selections that cannot be laid out within the budget at which they came up.
     """
     problem, axis = opinion.problem, opinion.axis
-    steps: list[tuple[int | None, FrontPoint | None]] = []
-    budget: int | None = None
-    for point in reversed(points):
-        steps.append((budget, point))
-        budget = point.on(axis) - 1
-    if complete:
-        steps.append((budget, None))
     if problem.has_residents and axis is not MemoryAxis.WORKSPACE:
         if any(cut.binds(within) for within, _ in steps for cut in cuts):
             return "offsets rule out selections, which the label search cannot leave out"
@@ -69,4 +61,4 @@ def compare(budget_bytes: int | None, point: FrontPoint | None, found_ns: int | 
         agrees = found_ns is not None and point.bound_ns <= found_ns <= point.evaluation.time_ns
     if not agrees:
         claimed = "nothing fits" if point is None else f"{point.bound_ns}..{point.evaluation.time_ns} ns"
-        raise Contradiction(f"within {budget_bytes} bytes: HiGHS says {claimed}, the dynamic program {found_ns} ns")
+        raise Contradiction(f"within {budget_bytes} bytes: one method says {claimed}, the other {found_ns} ns")

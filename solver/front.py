@@ -38,10 +38,11 @@ class Front:
     """Efficient points by rising memory on `axis`.
 
     `complete`: no efficient point is missing; else `incomplete_because` says which limit ended the trace (the points
-    given are still the ones of largest memory). `certified_by` names the methods that agree on every point:
-    "highs-lp+dp", "highs-lp+mip+dp", with a bound on weights "highs-lp+mip+labels", or on the total axis
-    "labels+highs-mip"; "dp" where HiGHS took too long for some steps and did not contradict the others. When the second
-    method is not among them, `uncertified_because` says why; points are still proven, by the first alone.
+    given are still the ones of largest memory). `certified_by` names the methods that agree on every point: on the
+    total axis or with a bound on weights "labels+highs-mip", else "highs-lp+dp" or "highs-lp+mip+dp"; where HiGHS finds
+    the points because tables would be too large, or resident weights share the arena, "highs-lp+mip+labels"; "dp" where
+    HiGHS took too long for some steps and did not contradict the others. When the second method is not among them,
+    `uncertified_because` says why; points are still proven, by the first alone.
     `smallest_bytes` is the least budget any selection fits and `smallest` what needs it; None only when a limit or
     a cancellation came before it was known.
     """
@@ -75,6 +76,9 @@ class Infeasible(Exception):
 class Contradiction(Exception):
     """Two exact methods disagree: a bug or a numerical failure. Nothing may be reported as optimal."""
 
+
+Step = tuple[int | None, FrontPoint | None]
+"""A budget (None: none), and the fastest found within it (None: nothing fits)."""
 
 OnPoint = Callable[[FrontPoint], None]
 ShouldCancel = Callable[[], bool]

@@ -1,25 +1,31 @@
-"""Exact fronts: descend the budget just below each optimum's memory on one solver, then certify by the other method."""
+"""Exact fronts: descend the budget just below each optimum's memory on one solver, then certify by the other method.
+
+The solver is HiGHS, and the other method a dynamic program; where weights are bounded or counted it is labels, and
+HiGHS the other method.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from solver import flow as flows
-from solver.certificate import certify, compare
-from solver.dp import SecondOpinion
+from solver.bounded import LabelSolver
+from solver.certificate import certify
+from solver.confirm import confirm_descent, confirm_total, highs
 from solver.evaluate import bottleneck, evaluate
-from solver.front import Contradiction, Front, FrontPoint, Infeasible, OnPoint, ShouldCancel
+from solver.front import Contradiction, Front, FrontPoint, Infeasible, OnPoint, ShouldCancel, Step
 from solver.highs import FlowSolver
-from solver.model import build_model, compile_model
 from solver.offsets import Placed, PlacingSolver, laid_out
 from solver.outcome import Held, Outcome, Stopped
 from solver.problem import MemoryAxis, Problem, validate
 from solver.tables import TooWide
 from solver.totals import Cancelled, trace_total
 
-CONFIRM_S = 5.0  # HiGHS takes about half a second per step of a total front; a whole one can have a thousand
+DESCENT_S = 300.0  # for all points of a descent
+LEAST_S = 30.0  # for the least memory of a front that a limit ended
 
 
 def solve_one(
@@ -37,7 +43,7 @@ def solve_one(
     solver = _solver(problem, axis, max_weights_bytes)
     if budget_bytes is None:
         solver.solver.set_budget(None)
-        outcome = solver.solver.solve(time_limit_s)
+        outcome: Outcome = solver.solver.solve(time_limit_s)
     else:
         outcome = solver.solve(budget_bytes, time_limit_s).outcome
     if outcome.held is Held.INFEASIBILITY:
@@ -76,10 +82,10 @@ def trace(
     may still be withdrawn). `should_cancel` is asked between solves and inside long ones. Raises Infeasible when no
     selection exists, Contradiction when the certificate disagrees. On the total axis a label search finds the whole
     front first, and points come only at its end; `time_limit_s_per_point` bounds HiGHS, which takes over where that
-    search is too wide.
+    search is too wide. No descent takes longer than DESCENT_S.
     """
     started = time.perf_counter()
-    limits = _Limits(time_limit_s_per_point, on_point, should_cancel, max_points)
+    limits = _Limits(time_limit_s_per_point, on_point, should_cancel, max_points, started + DESCENT_S)
     if axis is MemoryAxis.TOTAL:
         validate(problem)
         try:
@@ -90,7 +96,7 @@ def trace(
     found = _descend(solver, limits)
     if not found.points and not found.because:
         raise Infeasible(axis, None, None, None)
-    return _finish(solver, found, verify, started)
+    return _finish(solver, found, verify, started, should_cancel)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,14 @@ class _Limits:
     on_point: OnPoint | None = None
     should_cancel: ShouldCancel | None = None
     max_points: int | None = None
+    deadline_s: float = math.inf
+
+    @property
+    def left_s(self) -> float | None:
+        """The time there is for the next solve."""
+        most_s = math.inf if self.time_limit_s is None else self.time_limit_s
+        left_s = min(most_s, max(0.0, self.deadline_s - time.perf_counter()))
+        return None if math.isinf(left_s) else left_s
 
     def announce(self, point: FrontPoint) -> None:
         if self.on_point is not None:
@@ -109,16 +123,18 @@ class _Limits:
 
 @dataclass
 class _Descent:
-    """Points by falling memory, the methods that found them, and why there are no more; "" when there are none."""
+    """Points by falling memory, the methods that found them, and why there are no more; "" when there are none.
+
+    `steps` are budgets and what was found there, None where nothing fits; equal times are one step.
+    """
 
     points: list[FrontPoint] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
     because: str = ""
 
 
-def _descend(
-    solver: PlacingSolver[FlowSolver], limits: _Limits, budget: int | None = None, least_bytes: int = 0
-) -> _Descent:
+def _descend(solver: PlacingSolver[Any], limits: _Limits, budget: int | None = None, least_bytes: int = 0) -> _Descent:
     """Efficient points from `budget` down, for budgets of at least `least_bytes`."""
     found = _Descent()
     last: FrontPoint | None = None
@@ -127,16 +143,21 @@ def _descend(
         if limits.should_cancel is not None and limits.should_cancel():
             found.because = "cancelled"
             break
-        placed = solver.solve(budget, limits.time_limit_s, limits.should_cancel)
+        if time.perf_counter() >= limits.deadline_s:
+            found.because = f"stopped after {DESCENT_S:g} s: points of less than {budget} bytes are not known"
+            break
+        placed = solver.solve(budget, limits.left_s, limits.should_cancel)
         outcome = placed.outcome
         found.methods.append(outcome.method)
         if outcome.held is Held.INFEASIBILITY:
+            found.steps.append((budget, None))
             break
         if outcome.evaluation is None:
             found.because = _why(outcome, budget)
             break
         bound_ns = max(bound_ns, outcome.bound_ns)
         point = _point(placed, bound_ns)
+        _take_step(found.steps, budget, point)
         budget = placed.bytes_used - 1
         if last is not None and last.evaluation.time_ns < point.evaluation.time_ns:
             if limits.max_points is not None and len(found.points) + 1 == limits.max_points:
@@ -154,6 +175,13 @@ def _descend(
         found.points.append(last)
         limits.announce(last)
     return found
+
+
+def _take_step(steps: list[Step], budget: int | None, point: FrontPoint) -> None:
+    last = steps[-1][1] if steps else None
+    if last is not None and last.proven and last.evaluation.time_ns == point.evaluation.time_ns:
+        budget, _ = steps.pop()
+    steps.append((budget, point))
 
 
 def _trace_total(
@@ -177,10 +205,10 @@ def _trace_total(
         points.append(FrontPoint(choice.selection, figures, True, figures.time_ns, 0.0, search_s / len(choices), arena))
     uncertified = "" if verify else "not asked for"
     if verify:
-        uncertified = _confirm_total(problem, max_weights_bytes, points, limits.should_cancel)
+        uncertified = confirm_total(problem, max_weights_bytes, points, limits.should_cancel)
     because = ""
     if any(point.on(axis) > point.evaluation.total_bytes for point in points):
-        points, because = _repair(_solver(problem, axis, max_weights_bytes), limits, points)
+        points, because = _repair(highs(problem, axis, max_weights_bytes), limits, points)
         uncertified = uncertified or "offsets rule out selections, which the label search cannot leave out"
     shown = points if limits.max_points is None else points[-limits.max_points :]
     for point in reversed(shown):
@@ -209,7 +237,7 @@ def _repair(
     more.
     """
     axis, because = solver.axis, ""
-    quiet = _Limits(limits.time_limit_s, None, limits.should_cancel)
+    quiet = dataclasses.replace(limits, on_point=None, max_points=None)
     found: list[FrontPoint] = []
     for number, point in enumerate(points):
         if point.on(axis) == point.evaluation.on(axis):
@@ -226,46 +254,16 @@ def _repair(
     return efficient, because
 
 
-def _confirm_total(
-    problem: Problem, max_weights_bytes: int | None, points: list[FrontPoint], should_cancel: ShouldCancel | None
-) -> str:
-    """Solve the steps of a front in live bytes with HiGHS, evenly spread first; returns "" when all of them agree."""
-    solver = _solver(problem, MemoryAxis.TOTAL, max_weights_bytes).solver
-    # Step i: one byte below point i, the answer is point i - 1; without a budget it is the last point.
-    budgets: list[int | None] = [point.evaluation.total_bytes - 1 for point in points]
-    budgets.append(None)
-    answers: list[FrontPoint | None] = [None, *points]
-    deadline_s = time.perf_counter() + CONFIRM_S
-    confirmed = 0
-    order = sorted(range(len(budgets)), key=lambda i: (-(i & -i) if i else -len(budgets), i))
-    for i in order:
-        left_s = deadline_s - time.perf_counter()
-        if left_s <= 0 or (should_cancel is not None and should_cancel()):
-            break
-        solver.set_budget(budgets[i])
-        outcome = solver.solve(left_s, should_cancel)
-        if not outcome.proven:
-            break
-        compare(budgets[i], answers[i], None if outcome.evaluation is None else outcome.evaluation.time_ns)
-        confirmed += 1
-    return (
-        "" if confirmed == len(budgets) else f"HiGHS confirmed {confirmed} of {len(budgets)} steps in {CONFIRM_S:g} s"
-    )
-
-
-def _solver(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None) -> PlacingSolver[FlowSolver]:
-    validate(problem)
-    if max_weights_bytes is not None:
-        least_bytes = sum(min(option.weights_bytes for option in node.options) for node in problem.nodes)
-        if least_bytes > max_weights_bytes:
-            raise Infeasible(axis, None, None, None)
-    flow = flows.build(problem, axis, weights_matter=max_weights_bytes is not None)
-    matrix = compile_model(build_model(flow, max_weights_bytes))
-    solver = FlowSolver(flow, matrix, max_weights_bytes)
-    opinion = SecondOpinion(problem, axis)
-    if axis is not MemoryAxis.TOTAL and max_weights_bytes is None:
-        solver.incumbent_from = opinion.fastest
-    return PlacingSolver(solver, opinion)
+def _solver(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None) -> PlacingSolver[Any]:
+    """Labels where weights are bounded and the axis is no sum, else HiGHS."""
+    summed = axis is MemoryAxis.TOTAL or (problem.has_residents and axis is not MemoryAxis.WORKSPACE)
+    if max_weights_bytes is not None and not summed:
+        validate(problem)
+        try:
+            return PlacingSolver(LabelSolver(problem, axis, max_weights_bytes))
+        except TooWide:
+            pass  # HiGHS needs no tables
+    return highs(problem, axis, max_weights_bytes)
 
 
 def _point(placed: Placed, bound_ns: int) -> FrontPoint:
@@ -288,20 +286,28 @@ def _why(outcome: Outcome, budget_bytes: int | None) -> str:
     return f"{outcome.stopped.replace('_', ' ')} {at} before any selection was found"
 
 
-def least_memory(solver: PlacingSolver[Any], time_limit_s: float | None = None) -> FrontPoint | None:
-    """The fastest selection of least memory, by bisection on the budget; None when not found or not proven.
+def least_memory(
+    solver: PlacingSolver[Any], time_limit_s: float | None = None, should_cancel: ShouldCancel | None = None
+) -> FrontPoint | None:
+    """The fastest selection of least memory, by bisection on the budget; None when not found or not proven in time.
 
     A selection that is fastest within a budget is also fastest within the memory it attains, so the last one found
     is the answer.
     """
-    best = solver.solve(None, time_limit_s)
+    deadline_s = None if time_limit_s is None else time.perf_counter() + time_limit_s
+
+    def solve(budget: int | None) -> Placed:
+        left_s = None if deadline_s is None else max(0.0, deadline_s - time.perf_counter())
+        return solver.solve(budget, left_s, should_cancel)
+
+    best = solve(None)
     if best.outcome.evaluation is None:
         return None
     step_bytes = solver.problem.align_bytes if solver.axis is MemoryAxis.ARENA else 1
     low, high = solver.solver.least_bytes, best.bytes_used
     probe = low
     while low < high:
-        found = solver.solve(probe, time_limit_s)
+        found = solve(probe)
         if found.outcome.held is Held.INFEASIBILITY:
             low = probe + step_bytes - probe % step_bytes
         elif found.outcome.evaluation is None:
@@ -312,7 +318,7 @@ def least_memory(solver: PlacingSolver[Any], time_limit_s: float | None = None) 
     return _point(best, best.outcome.bound_ns)
 
 
-def _infeasible(solver: PlacingSolver[FlowSolver], budget_bytes: int | None) -> Infeasible:
+def _infeasible(solver: PlacingSolver[Any], budget_bytes: int | None) -> Infeasible:
     least = least_memory(solver)
     if least is None:
         return Infeasible(solver.axis, budget_bytes, None, None)
@@ -320,26 +326,16 @@ def _infeasible(solver: PlacingSolver[FlowSolver], budget_bytes: int | None) -> 
     return Infeasible(solver.axis, budget_bytes, least.on(solver.axis), step)
 
 
-def _finish(solver: PlacingSolver[FlowSolver], found: _Descent, verify: bool, started: float) -> Front:
+def _finish(
+    solver: PlacingSolver[Any], found: _Descent, verify: bool, started: float, should_cancel: ShouldCancel | None
+) -> Front:
     """Order the points, find the smallest memory, certify."""
-    problem, axis, because = solver.problem, solver.axis, found.because
-    most = solver.solver.max_weights_bytes
-    least = found.points[-1] if not because else None if because == "cancelled" else least_memory(solver)
+    axis, because = solver.axis, found.because
+    least = found.points[-1] if not because else None
+    if because and because != "cancelled":
+        least = least_memory(solver, LEAST_S, should_cancel)
     ordered = tuple(reversed(found.points))
-    uncertified = "not asked for"
-    if verify:
-        uncertified = certify(solver.opinion, most, ordered, solver.cuts, complete=not because)
-    used = [method for method in ("lp", "mip") if method in found.methods]
-    summed = problem.has_residents and axis is not MemoryAxis.WORKSPACE
-    second = "dp" if most is None and not summed else "labels"
-    certified_by = "highs-" + "+".join(used) + ("" if uncertified else f"+{second}")
-    alone = found.methods.count("dp")
-    if alone:
-        certified_by = "dp"
-        uncertified = uncertified or (
-            f"the relaxation is fractional and HiGHS took too long at {alone} of {len(found.methods)} steps: "
-            "the dynamic program alone has proven them"
-        )
+    certified_by, uncertified = _certified(solver, found, verify, should_cancel)
     return Front(
         axis=axis,
         points=ordered,
@@ -349,5 +345,31 @@ def _finish(solver: PlacingSolver[FlowSolver], found: _Descent, verify: bool, st
         incomplete_because=because,
         solve_s=time.perf_counter() - started,
         smallest_bytes=None if least is None else least.on(axis),
-        smallest=None if least is None else bottleneck(problem, least.selection, axis),
+        smallest=None if least is None else bottleneck(solver.problem, least.selection, axis),
     )
+
+
+def _certified(
+    solver: PlacingSolver[Any], found: _Descent, verify: bool, should_cancel: ShouldCancel | None
+) -> tuple[str, str]:
+    """The methods that agree on a descent, and why the second one is not among them."""
+    uncertified = "not asked for"
+    if isinstance(solver.solver, LabelSolver):
+        if verify:
+            uncertified = confirm_descent(solver, found.steps, should_cancel)
+        return "labels" if uncertified else "labels+highs-mip", uncertified
+    most = solver.solver.max_weights_bytes
+    if verify:
+        uncertified = certify(solver.opinion, most, found.steps, solver.cuts)
+    used = [method for method in ("lp", "mip") if method in found.methods]
+    summed = solver.problem.has_residents and solver.axis is not MemoryAxis.WORKSPACE
+    second = "dp" if most is None and not summed else "labels"
+    certified_by = "highs-" + "+".join(used) + ("" if uncertified else f"+{second}")
+    alone = found.methods.count("dp")
+    if alone:
+        certified_by = "dp"
+        uncertified = uncertified or (
+            f"the relaxation is fractional and HiGHS took too long at {alone} of {len(found.methods)} steps: "
+            "the dynamic program alone has proven them"
+        )
+    return certified_by, uncertified

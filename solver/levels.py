@@ -15,6 +15,11 @@ from solver.dp import DynamicProgram
 from solver.min_sums import Ints, MinSums, Reals
 from solver.problem import MemoryAxis, Problem, Selection
 
+Closed = frozenset[tuple[int, int]]
+"""Options (node, index) that may not be taken."""
+
+NOTHING: Ints = np.zeros(0, np.int64)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -70,14 +75,21 @@ class LabelProgram:
 
 
 class Level:
-    """The entries of a program's tables within a level of memory."""
+    """The entries of a program's tables within a level of memory, without options that are closed.
 
-    def __init__(self, owner: LabelProgram, level_bytes: int):
+    With an option all of the same layouts that it beats must be closed: those are not in the tables.
+    """
+
+    def __init__(self, owner: LabelProgram, level_bytes: int, closed: Closed = frozenset()):
         self.owner, self.level_bytes = owner, level_bytes
+        self._shut = [
+            np.array([k for k, i in enumerate(table.options) if (t, i) in closed], np.int64) if closed else NOTHING
+            for t, table in enumerate(owner.tables)
+        ]
         self._kept: list[Ints] = []  # entries of each table, the assignments they are of, and where those begin
         self._cells: list[tuple[Ints, Ints]] = []
-        for table in owner.tables:
-            kept = np.flatnonzero(table.need_bytes <= level_bytes)
+        for t, table in enumerate(owner.tables):
+            kept = self._open(t, slice(None))
             self._kept.append(kept)
             self._cells.append(np.unique(table.cell[kept], return_index=True))
 
@@ -100,7 +112,16 @@ class Level:
         """The entries of table t at an assignment of its scope."""
         table = self.owner.tables[t]
         entries = table.entries_at(assignment)
-        found: Ints = entries.start + np.flatnonzero(table.need_bytes[entries] <= self.level_bytes)
+        found: Ints = entries.start + self._open(t, entries)
+        return found
+
+    def _open(self, t: int, entries: slice) -> Ints:
+        """Which of some entries of table t may be taken, counted from the first of them."""
+        table = self.owner.tables[t]
+        able = table.need_bytes[entries] <= self.level_bytes
+        if len(self._shut[t]):
+            able &= ~np.isin(table.way[entries], self._shut[t])
+        found: Ints = np.flatnonzero(able)
         return found
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from solver.certificate import compare
+from solver.confirm import CONFIRM_S
 from solver.evaluate import evaluate
 from solver.front import Contradiction, FrontPoint
-from solver.frontier import CONFIRM_S
 from solver.labels import TooMany
 from solver.levels import Choice
 from solver.outcome import Held

@@ -141,9 +141,60 @@ def test_bounded_weights_are_certified_by_the_label_search():
     assert unbounded.evaluation is not None
     bound = unbounded.evaluation.weights_bytes - 1
     front = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound)
-    assert front.certified_by.endswith("+labels")
+    assert front.certified_by == "labels+highs-mip"
     assert all(p.evaluation.weights_bytes <= bound for p in front.points)
     assert front.points[-1].evaluation.time_ns > unbounded.evaluation.time_ns
+
+
+def test_bounded_weights_without_labels_are_left_to_the_mip_and_agree(monkeypatch):
+    problem = residual(blocks=2, options_per_conv=8)
+    unbounded = fastest(problem)
+    assert unbounded.evaluation is not None
+    bound = unbounded.evaluation.weights_bytes * 2 // 3
+    by_labels = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound)
+
+    def refuse(*_args, **_kwargs):
+        raise TooWide("a table of 9 entries would be needed")
+
+    monkeypatch.setattr("solver.bounded.LabelProgram", refuse)
+    by_highs = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound)
+    assert by_highs.certified_by == "highs-lp+mip+labels"
+    assert len(by_highs.points) > 3
+    assert figures(by_labels) == figures(by_highs)
+
+
+def test_bounded_weights_cancelled_or_out_of_time_claim_nothing():
+    problem = residual(blocks=3)
+    unbounded = fastest(problem)
+    assert unbounded.evaluation is not None
+    bound = unbounded.evaluation.weights_bytes // 2
+    calls = iter(range(1000))
+    front = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound, should_cancel=lambda: next(calls) >= 2)
+    assert front.incomplete_because == "cancelled"
+    late = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound, time_limit_s_per_point=0.0)
+    whole = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound)
+    for point in (*front.points, *late.points):
+        fitting = [
+            p.evaluation.time_ns for p in whole.points if p.evaluation.arena_bytes <= point.evaluation.arena_bytes
+        ]
+        assert point.bound_ns <= min(fitting, default=point.evaluation.time_ns) <= point.evaluation.time_ns
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_descent_out_of_time_keeps_its_points_and_says_where_it_stopped(monkeypatch, bounded):
+    problem = residual(blocks=3)
+    unbounded = fastest(problem)
+    assert unbounded.evaluation is not None
+    bound = unbounded.evaluation.weights_bytes // 2 if bounded else None
+    whole = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound)
+    monkeypatch.setattr(frontier, "DESCENT_S", 0.3)
+    front = trace(problem, MemoryAxis.ARENA, max_weights_bytes=bound, on_point=lambda _: time.sleep(0.1))
+    assert not front.complete
+    assert "stopped after 0.3 s: points of less than" in front.incomplete_because
+    proven = [(p.evaluation.arena_bytes, p.evaluation.time_ns) for p in front.points if p.proven]
+    assert 0 < len(proven) < len(whole.points)
+    assert proven == figures(whole)[-len(proven) :]  # the last solve may have been cut short
+    assert front.smallest_bytes == whole.smallest_bytes
 
 
 def test_points_are_announced_once_by_falling_memory():

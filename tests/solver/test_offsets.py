@@ -54,7 +54,7 @@ def staggered(
     return Problem(tuple(nodes), tuple(edges), UNIT)
 
 
-def laid_out_front(problem: Problem, axis: MemoryAxis) -> list[tuple[int, int]]:
+def laid_out_front(problem: Problem, axis: MemoryAxis, max_weights_bytes: int | None = None) -> list[tuple[int, int]]:
     """(bytes with offsets, time) of all efficient selections, each laid out by itself."""
     found = []
     for choice in product(*(range(len(node.options)) for node in problem.nodes)):
@@ -63,6 +63,8 @@ def laid_out_front(problem: Problem, axis: MemoryAxis) -> list[tuple[int, int]]:
         except ImpossibleSelection:
             continue
         figures = evaluate(problem, Selection(choice))
+        if max_weights_bytes is not None and figures.weights_bytes > max_weights_bytes:
+            continue
         arena = place(lived.buffers, problem.align_bytes)
         assert arena.proven_minimal
         weights_bytes = figures.weights_bytes if axis is MemoryAxis.TOTAL else 0
@@ -100,6 +102,24 @@ def test_the_front_in_bytes_of_offsets_is_that_of_all_selections_laid_out(axis, 
     assert front.smallest_bytes == expected[0][0]
     if axis is MemoryAxis.ARENA:
         assert front.certified_by.endswith("+dp")
+
+
+@pytest.mark.parametrize("max_weights_bytes", [16, 24, 32])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_bounded_weights_too_the_front_is_that_of_all_selections_laid_out(max_weights_bytes, seed):
+    problem = staggered(BOUND_OUT_OF_REACH, random.Random(seed))
+    axis = MemoryAxis.ARENA
+    expected = laid_out_front(problem, axis, max_weights_bytes)
+    if not expected:
+        with pytest.raises(Infeasible):
+            trace(problem, axis, max_weights_bytes=max_weights_bytes)
+        return
+    front = trace(problem, axis, max_weights_bytes=max_weights_bytes)
+    assert [(point.on(axis), point.evaluation.time_ns) for point in front.points] == expected
+    assert front.complete
+    assert all(point.proven for point in front.points)
+    assert front.certified_by == "labels+highs-mip"
+    assert front.smallest_bytes == expected[0][0]
 
 
 def test_the_random_problems_have_fronts_that_live_bytes_alone_get_wrong():

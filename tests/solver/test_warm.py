@@ -121,7 +121,7 @@ def test_weights_front_is_the_brute_force_front(labels, problem, seed):
     most = rng.choice([None, None, rng.randrange(60)])
     with pytest.MonkeyPatch.context() as patch:
         if not labels:
-            patch.setattr(sw, "_labels", too_wide)
+            patch.setattr(sw, "front", too_wide)
         expected = weights_front(problem, arena, most)
         if not expected:
             with pytest.raises(Infeasible) as caught:
