@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from app.chain_sites import find_sites
+from app.chain_sites import find_sites, sites_named
 from app.chains import Chain, best_chains
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostKey
@@ -155,10 +155,13 @@ class Candidates:
         return tuple(dict.fromkeys(option.in_layouts[link.port] for option in self.options[link.consumer]))
 
 
-def list_candidates(graph: Graph, families: Collection[str] | None = None, *, threads: int = 1) -> Candidates:
+def list_candidates(
+    graph: Graph, families: Collection[str] | None = None, *, threads: int = 1, chains: Collection[str] | None = None
+) -> Candidates:
     """All options of a graph; `families` limits the convolution families offered (None: all).
 
-    Workspaces are those of calls that up to `threads` threads share.
+    Workspaces are those of calls that up to `threads` threads share. `chains` names the only sites wanted (None: all
+    that are worth offering): to find a few takes far less time than to judge all.
 
     Raises UserError `no-primitive` naming every node no primitive accepts.
     """
@@ -184,7 +187,10 @@ def list_candidates(graph: Graph, families: Collection[str] | None = None, *, th
     links = tuple(links_of(graph, nodes))
     splitting = Splitting(nodes, links)
     slicing = Slicing(nodes, links, options, pitches=splitting.pitches)
-    sites = find_sites(graph, threads, weights_from)
+    if chains is None:
+        sites = find_sites(graph, threads, weights_from)
+    else:
+        sites = sites_named(graph, chains, threads, weights_from) if chains else ()
     return Candidates(
         graph=graph,
         nodes=nodes,

@@ -6,13 +6,13 @@ import dataclasses
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache, partial
 
-from app.chain_worth import Prospect, Worth
+from app.chain_worth import Prospect, Worth, in_rooms
 from app.chains import layer_primitives
 from app.graph.ir import VIEW, Graph, Node
-from app.sites import Site
+from app.sites import Site, name_of
 from app.strips import (
     BESIDE,
     INPUT,
@@ -39,9 +39,23 @@ Readers = Mapping[str, Sequence[Node]]
 
 def find_sites(graph: Graph, threads: int = 1, weights_from: str = "l3") -> tuple[Site, ...]:
     """Every chain worth offering, in execution order of its first node."""
+    return tuple(Worth(graph, list(_Finder(graph, threads, weights_from).all_prospects())).sites())
+
+
+def sites_named(graph: Graph, names: Collection[str], threads: int = 1, weights_from: str = "l3") -> tuple[Site, ...]:
+    """The chains of these names that can run, worth offering or not, in execution order of the first node.
+
+    Their rooms are those that they make for each other, so they are all that a point which runs them needs.
+    """
     finder = _Finder(graph, threads, weights_from)
-    groups = dict.fromkeys(itertools.chain(finder.paths(), finder.branched()))
-    return tuple(Worth(graph, [one for group in groups for one in finder.prospects(*group)]).sites())
+    kinds = [{"branched": branched, "staged": staged} for branched in (False, True) for staged in (False, True)]
+    meant = [
+        one
+        for one in finder.all_prospects()
+        if any(name_of(one.nodes, one.height, **kind) in names for kind in kinds if kind["staged"] == one.staged)
+    ]
+    found = [one.site for one in meant if one.site is not None and one.site.name in names]
+    return tuple(in_rooms(sorted(found, key=lambda site: finder.order[site.nodes[0].output]), lambda *_: True))
 
 
 def sites_in_order(sites: Sequence[Site], graph: Graph) -> tuple[Site, ...]:
@@ -71,6 +85,11 @@ class _Finder:
         for node in graph.nodes:
             for name in dict.fromkeys(node.inputs):
                 self.readers.setdefault(name, []).append(node)
+
+    def all_prospects(self) -> Iterator[Prospect]:
+        """Every chain that the graph may run."""
+        for group in dict.fromkeys(itertools.chain(self.paths(), self.branched())):
+            yield from self.prospects(*group)
 
     def paths(self) -> Iterator[tuple[Group, str]]:
         """Paths in which each node but the last is read by the next one alone, on port 0; and what they read."""

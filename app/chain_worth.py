@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,16 +71,7 @@ class Worth:
 
     def sites(self) -> Iterator[Site]:
         """Those worth offering, in execution order of the first node, with the rooms their input may lie in."""
-        rooms: dict[str, dict[int, None]] = {}
-        for site in sorted(self._lean(), key=lambda site: self._order[site.nodes[0].output]):
-            source, result = site.source, site.nodes[-1].output
-            found = [site.input_bytes, *(rooms.get(source, ()) if not site.input_stays else ())]
-            taken = [room_bytes for room_bytes in found if self._crowded(site, room_bytes)] if site.takes_over else []
-            for room_bytes in taken:
-                if not fills(site.output_bytes, room_bytes):
-                    rooms.setdefault(result, {})[room_bytes] = None
-            if taken or not site.staged:
-                yield dataclasses.replace(site, rooms=tuple(found), takes_over=tuple(taken))
+        yield from in_rooms(sorted(self._lean(), key=lambda site: self._order[site.nodes[0].output]), self._crowded)
 
     def _lean(self) -> Iterator[Site]:
         """Chains that need less memory, where it matters, than their nodes do in any other way at least as fast.
@@ -208,6 +199,23 @@ class Worth:
                 step = self._order[node.output]
                 least[step] = min(least[step], need_bytes)
         return 0
+
+
+def in_rooms(sites: Iterable[Site], takes: Callable[[Site, int], bool]) -> Iterator[Site]:
+    """Sites in execution order, with the rooms their input may lie in for what the sites before them write.
+
+    `takes` says whether an output that may be written over its input is, in a room of so many bytes.
+    """
+    rooms: dict[str, dict[int, None]] = {}
+    for site in sites:
+        source, result = site.source, site.nodes[-1].output
+        found = [site.input_bytes, *(rooms.get(source, ()) if not site.input_stays else ())]
+        taken = [room_bytes for room_bytes in found if takes(site, room_bytes)] if site.takes_over else []
+        for room_bytes in taken:
+            if not fills(site.output_bytes, room_bytes):
+                rooms.setdefault(result, {})[room_bytes] = None
+        if taken or not site.staged:
+            yield dataclasses.replace(site, rooms=tuple(found), takes_over=tuple(taken))
 
 
 def _nodes_of(chains: Sequence[Prospect]) -> tuple[Node, ...]:

@@ -45,3 +45,7 @@ class UserError(Exception):
         if self.hint:
             lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
+
+
+class Cancelled(Exception):
+    """The work stopped because it was asked to; what it finished before is kept."""

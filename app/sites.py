@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -66,9 +66,7 @@ class Site:
     @property
     def name(self) -> str:
         """First and last node, the height, and what it is more than a path; unique within a graph."""
-        kind = " branched" if self.branched else ""
-        kind += " staged" if self.staged else ""
-        return f"{self.nodes[0].name}..{self.nodes[-1].name}/{self.plan.height}{kind}"
+        return name_of(self.nodes, self.plan.height, branched=self.branched, staged=bool(self.staged))
 
     @property
     def branched(self) -> bool:
@@ -210,6 +208,12 @@ class Site:
         """Whether a layer of the plan reads a chw input, of which a row is one of each plane."""
         whole = self.plan.shapes[layer]
         return self.plan.sources[layer][0] == INPUT and self.in_layout is Layout.CHW and whole.c > 1
+
+
+def name_of(nodes: Sequence[Node], height: int, *, branched: bool, staged: bool) -> str:
+    """The name of the site of these nodes in strips of `height` rows."""
+    kind = (" branched" if branched else "") + (" staged" if staged else "")
+    return f"{nodes[0].name}..{nodes[-1].name}/{height}{kind}"
 
 
 @cache

@@ -14,7 +14,8 @@ from app.api.middleware import Envelope, Guard, same
 from app.api.routes import bundles, devices, frontiers, jobs, marks, models, questions, service
 from app.api.schemas import Problem
 from app.errors import UserError
-from app.services.context import VERSION, Context
+from app.services.context import Context
+from app.version import VERSION
 
 DESCRIPTION = (
     "Exact latency-memory fronts of convolutional networks, measured on your device, exported as verified C. "

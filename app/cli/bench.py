@@ -30,7 +30,8 @@ from app.jobs.progress import Progress, check
 from app.points import Frontier, Point
 from app.profiling.device import Device
 from app.services import bundles, frontiers, jobs, models, vectors
-from app.services.context import VERSION, Context
+from app.services.context import Context
+from app.version import VERSION
 
 FLOAT_BYTES = 4
 _SHOWN = ("network", "runtime", "median ms", "rounds ms", "ratio", "ratio of rounds", "GFLOP/s", "% of FMA peak",

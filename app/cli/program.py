@@ -6,20 +6,21 @@ Exit codes: 0 done; 1 what was asked for does not hold (nothing fits the budget,
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from app.cli import bench, costs, devices, models, points, questions, service
 from app.cli.terminal import print_json
-from app.errors import UserError
-from app.jobs.progress import Cancelled
+from app.errors import Cancelled, UserError
 from app.problems import problem, problem_of
-from app.services.context import VERSION
 from app.settings import Settings
+from app.version import VERSION
 
 CONDITIONS = frozenset(
     {
@@ -36,11 +37,60 @@ CONDITIONS = frozenset(
 )
 """Problems that mean "no" rather than "wrong input": exit code 1."""
 
+COMMANDS = {
+    "models": ("models",),
+    "devices": ("devices",),
+    "costs": ("measure", "costs", "kit"),
+    "points": ("frontier", "query", "export", "verify", "run"),
+    "questions": ("what-if", "explain"),
+    "bench": ("bench",),
+    "service": ("serve", "worker", "backup", "settings", "tokens"),
+}
+"""Modules of app.cli -> the commands they register. One is imported when a command of it is wanted, because together
+they need everything: the optimiser, the database, the reader of ONNX."""
+
+
+class _OnDemand(MutableMapping[str, Any]):
+    """The commands by name; a module of COMMANDS is imported when one of its commands is read."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {name: None for names in COMMANDS.values() for name in names}
+
+    def __getitem__(self, name: str) -> Any:
+        if self._found[name] is None:
+            module = next(module for module, names in COMMANDS.items() if name in names)
+            part = typer.Typer()
+            importlib.import_module(f"app.cli.{module}").register(part)
+            self._found |= typer.main.get_group(part).commands
+        return self._found[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._found[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+class _Program(TyperGroup):
+    """The program with its commands on demand."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = _OnDemand()
+
+
 _UsageError: Any = typer.BadParameter.__base__
 """What every mistake on the command line derives from; typer exports only this subclass."""
 
 program = typer.Typer(
     name="tradespace",
+    cls=_Program,
     help="Exact latency-memory fronts of convolutional networks, measured on your device, exported as verified C.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
@@ -63,10 +113,6 @@ def options(
         print(context.get_help())
         raise typer.Exit(2)
     context.obj = settings.model_copy(update={"data": data}) if data is not None else settings
-
-
-for module in (models, devices, costs, points, questions, bench, service):
-    module.register(program)
 
 
 def main(arguments: list[str] | None = None) -> None:

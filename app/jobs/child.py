@@ -18,8 +18,8 @@ from typing import Any
 from app.db.database import Database
 from app.db.jobs import JobStore
 from app.db.records import JobState
-from app.errors import UserError
-from app.jobs.progress import Cancelled, JobProgress, Progress
+from app.errors import Cancelled, UserError
+from app.jobs.progress import JobProgress, Progress
 from app.problems import problem, problem_of
 from app.settings import Settings
 

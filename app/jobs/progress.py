@@ -7,13 +7,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.db.jobs import JobStore
+from app.errors import Cancelled
 
 WRITE_EVERY_S = 0.25
 ASK_EVERY_S = 0.25
-
-
-class Cancelled(Exception):
-    """The work stopped because it was asked to; what it finished before is kept."""
 
 
 class Progress(Protocol):

@@ -293,12 +293,7 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
     chain would overwrite rows that are still to be read.
     """
     try:
-        # A point lists its layers in the order they run, which need not be the file's.
-        candidates = in_order(list_candidates(graph, threads=threads), [layer.node for layer in point.layers])
-        if point.resident_bytes:
-            candidates = candidates.with_residents()
-        candidates = dataclasses.replace(candidates, chains=tuple(_chains_of(candidates, point)))
-        built = build_problem(candidates, lambda _key: 0)
+        built = build_problem(_candidates_of(graph, point, threads), lambda _key: 0)
         selection = selection_of(built, {layer.node: layer.option for layer in point.layers})
     except (KeyError, ValueError) as error:
         raise UserError(
@@ -321,6 +316,22 @@ def make_schedule(graph: Graph, point: Point, *, threads: int = 1) -> Schedule:
         threads=threads,
         resident_bytes=point.resident_bytes,
     )
+
+
+def _candidates_of(graph: Graph, point: Point, threads: int) -> Candidates:
+    """What the point runs, and nothing else; KeyError when something of it is no longer offered."""
+    in_chains = {layer.strips for layer in point.layers if layer.strips}
+    # A point lists its layers in the order they run, which need not be the file's.
+    offered = list_candidates(graph, threads=threads, chains=in_chains)
+    candidates = in_order(offered, [layer.node for layer in point.layers])
+    if point.resident_bytes:
+        candidates = candidates.with_residents()
+    options = {}
+    for layer in point.layers:
+        options[layer.node] = tuple(option for option in candidates.options[layer.node] if option.key == layer.option)
+        if not layer.strips and not options[layer.node]:
+            raise KeyError(f"{layer.node}: {layer.option}")
+    return dataclasses.replace(candidates, options=options, chains=tuple(_chains_of(candidates, point)))
 
 
 def _chains_of(candidates: Candidates, point: Point) -> Iterator[Chain]:

@@ -16,9 +16,10 @@ from app.points import Point
 from app.profiling.device import HOST, Device
 from app.selection.schedule import make_schedule
 from app.services import frontiers, models, vectors
-from app.services.context import VERSION, Context
+from app.services.context import Context
 from app.verify import Verification, verify_bundle
 from app.verify.build import OPTIMISED_FLAGS
+from app.version import VERSION
 
 STAGES = ("reading the model", "running the original", "writing C", "compiling and running", "storing")
 

@@ -19,7 +19,6 @@ from app.errors import UserError
 from app.profiling.device import HOST, Device, base_and_threads, cores, load_devices, with_threads
 from app.settings import Settings
 
-VERSION = "0.1.0"
 REMEMBERED = 128
 T = TypeVar("T")
 

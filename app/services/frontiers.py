@@ -7,8 +7,8 @@ from typing import Any
 
 from app.costs import CostTable
 from app.db.records import FrontierRecord, ModelRecord
-from app.errors import Item, UserError
-from app.jobs.progress import Cancelled, Progress, check
+from app.errors import Cancelled, Item, UserError
+from app.jobs.progress import Progress, check
 from app.points import Frontier, Point
 from app.quantities import format_bytes, format_ns
 from app.selection.digest import costs_digest, same_costs

@@ -10,9 +10,9 @@ from typing import Any
 
 from app.codegen.literals import check_prefix
 from app.db.records import JobRecord, JobState, Json
-from app.errors import UserError
+from app.errors import Cancelled, UserError
 from app.jobs.local import LocalExecutor, expired_lease
-from app.jobs.progress import Cancelled, JobProgress, Progress
+from app.jobs.progress import JobProgress, Progress
 from app.jobs.supervisor import machine, new_owner
 from app.problems import problem, problem_of
 from app.selection.limits import NO_LIMITS, Limits

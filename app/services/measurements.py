@@ -12,8 +12,8 @@ from typing import Any
 
 from app.costs import Cost, CostKey, CostTable
 from app.db.records import ModelRecord
-from app.errors import UserError
-from app.jobs.progress import Cancelled, Progress
+from app.errors import Cancelled, UserError
+from app.jobs.progress import Progress
 from app.profiling.plan import needed_costs
 from app.profiling.run import measure as measure_keys
 from app.profiling.statistics import median_ns, quantile_ns

@@ -7,8 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from app.errors import UserError
-from app.jobs.progress import Cancelled
+from app.errors import Cancelled, UserError
 
 
 def count(_settings, params, progress):

@@ -3,8 +3,8 @@
 import pytest
 
 from app.costs import Cost
-from app.errors import UserError
-from app.jobs.progress import Cancelled, Silent
+from app.errors import Cancelled, UserError
+from app.jobs.progress import Silent
 from app.selection.limits import Limits
 from app.services import frontiers, measurements, models
 from app.services.context import Context

@@ -1,13 +1,16 @@
 """The reference of commands and settings says what the program does, and the compose file sets what exists."""
 
+import importlib
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer.main
 
-from app.cli.program import program
+from app.cli.program import COMMANDS, program
 from app.quantities import format_bytes, format_ns, format_ns_alike, parse_bytes, parse_ns
 from app.settings import Settings, settings_table
 
@@ -31,6 +34,25 @@ def test_every_command_is_in_the_reference_and_has_help():
         # Sub-commands are listed as `group first | second`.
         line = rf"{words[0]} [^\n]*\b{words[-1]}\b" if len(words) > 1 else rf"tradespace {words[0]}\b"
         assert re.search(line, CLI_PAGE), " ".join(words)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_module_registers_the_commands_it_is_imported_for(module):
+    part = typer.Typer()
+    importlib.import_module(f"app.cli.{module}").register(part)
+    assert sorted(typer.main.get_group(part).commands) == sorted(COMMANDS[module])
+
+
+def test_every_module_with_commands_is_known():
+    modules = {path.stem for path in (ROOT / "app" / "cli").glob("*.py") if "def register(" in path.read_text()}
+    assert modules == set(COMMANDS)
+
+
+def test_a_command_that_needs_neither_optimiser_nor_database_loads_neither():
+    script = "import sys; from app.cli.program import run; run(['--version']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.startswith("tradespace ")
+    assert not {"numpy", "sqlalchemy", "pyomo", "onnx"} & set(loaded.stdout.split())
 
 
 def test_every_setting_is_in_the_reference_with_its_default_unit_and_help():

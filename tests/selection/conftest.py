@@ -22,10 +22,16 @@ def offered_once(request: pytest.FixtureRequest) -> Iterator[None]:
     known: dict[tuple[object, ...], tuple[Graph, Candidates]] = {}
     listed = candidates.list_candidates
 
-    def remembered(graph: Graph, families: Collection[str] | None = None, *, threads: int = 1) -> Candidates:
-        key = (id(graph), None if families is None else tuple(families), threads)
-        if key not in known:
-            known[key] = graph, listed(graph, families, threads=threads)  # the graph too, so that its id stays its own
+    def remembered(
+        graph: Graph,
+        families: Collection[str] | None = None,
+        *,
+        threads: int = 1,
+        chains: Collection[str] | None = None,
+    ) -> Candidates:
+        key = (id(graph), *(None if names is None else frozenset(names) for names in (families, chains)), threads)
+        if key not in known:  # the graph too, so that its id stays its own
+            known[key] = graph, listed(graph, families, threads=threads, chains=chains)
         return known[key][1]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,5 +1,6 @@
 """Chains: the sites of a graph, and their options against enumeration."""
 
+import dataclasses
 import itertools
 from collections import Counter
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from app import chains
-from app.chain_sites import find_sites
+from app.chain_sites import find_sites, sites_named
 from app.graph import zoo
 from app.graph.onnx_import import import_onnx
 from app.sites import LAST_LEVEL_BYTES, MOST_PACKING, NEAR_BYTES
@@ -54,6 +55,22 @@ def test_every_call_is_computable_and_moves_do_not_overlap(sites):
         for step in site.plan.steps:
             if isinstance(step, StripMove):
                 assert step.row >= step.to + step.rows
+
+
+def test_a_site_asked_for_by_its_name_is_the_one_that_was_offered(alexnet, sites):
+    for site in sites[::6]:
+        (found,) = sites_named(alexnet, [site.name])
+        assert dataclasses.replace(found, rooms=site.rooms, takes_over=site.takes_over) == site
+        assert set(found.takes_over) <= set(found.rooms) == {site.input_bytes}
+    assert sites_named(alexnet, [sites[0].name + "0"]) == ()
+
+
+def test_sites_asked_for_together_make_each_other_the_rooms_that_were_offered(alexnet, sites):
+    found = {site.name: site for site in sites_named(alexnet, [site.name for site in sites])}
+    assert any(len(site.rooms) > 1 for site in sites)
+    for site in sites:
+        assert set(site.rooms) <= set(found[site.name].rooms)
+        assert set(site.takes_over) <= set(found[site.name].takes_over)
 
 
 def test_chains_are_the_undominated_ones_of_all_combinations(sites):

@@ -12,7 +12,7 @@ from app.api import schemas
 from app.api.dependencies import Opened
 from app.db.migrate import current_revision, head_revision
 from app.profiling.device import HOST
-from app.services.context import VERSION
+from app.version import VERSION
 
 router = APIRouter()
 health = APIRouter(include_in_schema=False)
