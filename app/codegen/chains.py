@@ -12,7 +12,7 @@ from app.codegen.loops import Loop, operands, roll, strips_of
 from app.codegen.plan import Plan
 from app.codegen.text import bytes_text, duration_text, shape_text
 from app.schedule import Call, Operand, Strip, span
-from kernels.spec import Layout, Primitive, Shape
+from kernels.spec import F32_BYTES, Layout, Primitive, Shape
 
 
 @dataclass(frozen=True)
@@ -193,13 +193,16 @@ def _nodes(plan: Plan, first: int, calls: Sequence[Call]) -> Iterator[PrintedNod
 def _places(plan: Plan, calls: Sequence[Call], whole: Shape, primitive: Primitive) -> Iterator[str]:
     """The memory a node's calls use, all of them together, and how many rows of each tensor that is."""
 
-    def held(word: str, operands: Sequence[Operand], dims: tuple[int, int, int], layout: Layout) -> str:
+    def held(word: str, operands: Sequence[Operand], dims: tuple[int, int, int], layout: Layout, pitch: int = 0) -> str:
         first, end = span(operands)
-        rows = (end - first) // layout.bytes(dims[0], 1, dims[2])
+        # Between two pixels of some of the channels lie the others, and behind the last pixel nothing is touched.
+        others = max(0, pitch - dims[0]) if layout is Layout.HWC else 0
+        rows = (end - first + F32_BYTES * others) // layout.bytes(dims[0] + others, 1, dims[2])
         return f"{word} {place(plan, *operands)}: {rows} of {dims[1]} rows {layout}"
 
     for port in range(len(calls[0].inputs)):
-        yield held("in ", [call.inputs[port] for call in calls], whole.input_dims(port), primitive.port_layout(port))
-    yield held("out", [call.output for call in calls], whole.output_dims, primitive.out_layout)
+        inputs, layout = [call.inputs[port] for call in calls], primitive.port_layout(port)
+        yield held("in ", inputs, whole.input_dims(port), layout, 0 if port else calls[0].shape.x_pitch)
+    yield held("out", [call.output for call in calls], whole.output_dims, primitive.out_layout, calls[0].shape.y_pitch)
     if scratch := [call.workspace for call in calls if call.workspace]:
         yield f"workspace {place(plan, *scratch)}"

@@ -58,6 +58,22 @@ def bottleneck():
     )
 
 
+def fire():
+    """Two convolutions that write their channels side by side; what they make exists a few rows at a time."""
+    return graph(
+        [("image", (3, 48, 24))],
+        [
+            ("squeeze", conv(3, 48, 24, 4, 1), ("image",), RELU),
+            ("narrow", conv(4, 48, 24, 12, 1), ("squeeze",), RELU),
+            ("wide", conv(4, 48, 24, 20), ("squeeze",), RELU),
+            ("both", Shape("concat", 12, 48, 24, 32, 48, 24, axis=0, parts=(12, 20)), ("narrow", "wide"), Attrs()),
+            ("pool", Shape("max_pool", 32, 48, 24, 32, 24, 12, kh=2, kw=2, stride_h=2, stride_w=2), ("both",), Attrs()),
+            ("scores", Shape("dense", 32, 24, 12, 10, 1, 1), ("pool",), Attrs()),
+        ],
+        ["scores"],
+    )
+
+
 NETS = {"stacked": stacked, "bottleneck": bottleneck}
 
 
@@ -113,6 +129,18 @@ def test_every_strip_shape_is_written_once_and_steady_strips_are_a_loop(name):
     assert text.count("net_conv") < len(calls)
     assert max(map(len, text.splitlines())) <= 140
     assert emit(plan) == emit(plan)
+
+
+def test_rows_of_channels_side_by_side_are_counted_as_rows_of_them_all():
+    net = fire()
+    plan = plan_of(net, points(net, 0)[0])
+    text = bytes(emit(plan)["net.c"]).decode()
+    rows = {
+        (node, word): int(count)
+        for node, block in re.findall(r"\*   (\w+): \w+ \d+x(.*?)\*\n", text, re.DOTALL)
+        for word, count in re.findall(r"\* +(in|out) .*: (\d+) of \d+ rows hwc", block)
+    }
+    assert rows["narrow", "out"] == rows["wide", "out"] == rows["pool", "in"] < 48
 
 
 @pytest.mark.parametrize("threads", [1, 2])
