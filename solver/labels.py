@@ -43,6 +43,7 @@ class Search:
         # A label's recipe: two earlier labels, or (-1 - table, its entry).
         self.left: list[Ints] = []
         self.right: list[Ints] = []
+        self._known_ways: dict[tuple[int, tuple[int, ...]], Labels] = {}
         self.made = 0
         self.tried = 0
 
@@ -100,9 +101,14 @@ class Search:
 
     def _ways(self, t: int, at: tuple[int, ...]) -> Labels:
         """The ways of a table at an assignment of its scope."""
+        known = self._known_ways.get((t, at))
+        if known is not None:
+            return known
         entries = self.bounds.level.entries_at(t, at)
         sums = self.owner.sums_of(t, entries)
-        return efficient(np.concatenate([sums, self._record(np.full(len(entries), -1 - t), entries)[None]]))
+        labels = efficient(np.concatenate([sums, self._record(np.full(len(entries), -1 - t), entries)[None]]))
+        self._known_ways[t, at] = labels
+        return labels
 
     def _join(self, one: Labels | None, other: Labels, outside: Reals) -> Labels:
         """All sums of a label of each; `one` is None where nothing is joined yet."""

@@ -35,6 +35,7 @@ class MinSums:
             self.messages.append(total.min(axis=1 + bucket.axis))
         self.roots = [b for b, bucket in enumerate(buckets) if len(bucket.scope) == 1]
         self.total: Reals = np.sum([self.messages[b] for b in self.roots], axis=0)
+        self._rests: list[Reals] | None = None
 
     def layouts(self, k: int) -> list[int]:
         """The layout of each node in the best selection of direction k."""
@@ -47,6 +48,11 @@ class MinSums:
 
     def rests(self) -> list[Reals]:
         """For each bucket and each layout of its separator, the least sums of everything outside its subtree."""
+        if self._rests is None:
+            self._rests = self._find_rests()
+        return self._rests
+
+    def _find_rests(self) -> list[Reals]:
         rests: list[Reals] = [np.zeros(0)] * len(self.buckets)
         for b in self.roots:
             others = [self.messages[r] for r in self.roots if r != b]

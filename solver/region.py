@@ -42,6 +42,9 @@ class Corners:
 
     def reach(self, values: Reals) -> npt.NDArray[np.bool_]:
         """Which columns of lower bounds `values[k, n]` (row 0: time, row 1: weights) some corner may still admit."""
+        if len(self.time_ns) == 1:
+            admitted: npt.NDArray[np.bool_] = np.logical_and.reduce(values <= self.levels[0] * (1 + SLACK))
+            return admitted
         low = np.searchsorted(self.time_ns * (1 + SLACK), values[0], side="left")
         high = np.searchsorted(-self.weights_bytes * (1 + SLACK), -values[1], side="right") - 1
         able: npt.NDArray[np.bool_] = (low <= high) & np.isfinite(values).all(axis=0)
