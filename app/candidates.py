@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from app.chain_sites import find_sites, sites_named
+from app.chain_slices import with_slices
 from app.chains import Chain, best_chains
 from app.chains import cost_keys as chain_cost_keys
 from app.costs import CostKey
@@ -18,7 +19,7 @@ from app.errors import Item, UserError
 from app.graph.ir import VIEW, Graph, Node
 from app.links import ConversionStep, Link, links_of
 from app.options import NodeOption, offered, pitch_of, plain
-from app.sites import LAST_LEVEL_BYTES, TOKEN, WHOLE, Site, cost_key
+from app.sites import LAST_LEVEL_BYTES, TOKEN, WHOLE, Site, cost_key, unpitched
 from app.slices import Slice, Slicing, buffer_of
 from app.splits import ANY, Hold, Piece, Splitting
 from kernels.spec import F32_BYTES, Layout, Primitive, Shape, weight_elems
@@ -122,8 +123,7 @@ class Candidates:
         if have.startswith(TOKEN) or want.startswith(TOKEN):
             return () if have == want else None
         if want.startswith(WHOLE):
-            alone = not buffer_of(have) and link.via is None
-            return () if alone and link.steps(plain(have), Layout(want.removeprefix(WHOLE))) == () else None
+            return () if self._serves_chain(link, have, want.removeprefix(WHOLE)) else None
         if buffer_of(want):
             return () if buffer_of(have) == buffer_of(want) else None
         place = self.slices.get(link.producer or "", {}).get(have)
@@ -134,6 +134,18 @@ class Candidates:
         if wanted_pitch := pitch_of(want):
             return () if wanted_pitch == pitch and link.via is None else None
         return link.steps(plain(have), plain(want), pitch)
+
+    def _serves_chain(self, link: Link, have: str, want: str) -> bool:
+        """Whether a chain that reads its input in `want` can read it from `have`.
+
+        With a pitch only a slice will do: its concat, which reads it later, keeps it until the chain has run.
+        """
+        if link.via is not None:
+            return False
+        if pitch := pitch_of(want):
+            place = self.slices.get(link.producer or "", {}).get(have)
+            return place is not None and place.pitch == pitch and place.join != link.consumer
+        return not buffer_of(have) and not link.steps(plain(have), Layout(want))
 
     def out_bytes(self, node: Node, layout: str) -> int:
         """Bytes of memory of its own that a node's output takes in a layout."""
@@ -188,9 +200,11 @@ def list_candidates(
     splitting = Splitting(nodes, links)
     slicing = Slicing(nodes, links, options, pitches=splitting.pitches)
     if chains is None:
-        sites = find_sites(graph, threads, weights_from)
+        sites = with_slices(find_sites(graph, threads, weights_from), graph, slicing.slices)
     else:
-        sites = sites_named(graph, chains, threads, weights_from) if chains else ()
+        dense = sites_named(graph, {unpitched(name) for name in chains}, threads, weights_from) if chains else ()
+        every = with_slices(dense, graph, slicing.slices, everywhere=True)
+        sites = tuple(site for site in every if site.name in chains)
     return Candidates(
         graph=graph,
         nodes=nodes,

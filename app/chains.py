@@ -155,9 +155,11 @@ def _computing(shapes: tuple[Shape, ...], want: Layout, threads: int) -> tuple[P
     # Rows lie alike in canonically equal layouts only if that holds for each strip.
     reads = _same_as(want, [shape.input_dims(0) for shape in shapes])
     writes = _same_as(Layout.HWC, [shape.output_dims for shape in shapes])
+    # A pitch means something else in blocks of channels, even where one block is all there is.
     if any(shape.y_pitch for shape in shapes):
-        # A pitch means something else in blocks of channels, even where one block is all there is.
         writes = frozenset({Layout.HWC})
+    if want is Layout.HWC and any(shape.x_pitch for shape in shapes):
+        reads = frozenset({Layout.HWC})
     return tuple(
         on_threads(primitive, threads)
         for primitive in _suiting(shapes[0].op)
@@ -226,11 +228,13 @@ class ChainCosts:
     def best(self, sites: Iterable[Site], offers: Offers) -> list[tuple[Chain, Figures]]:
         """Strips and primitives that no others of the same nodes beat in time, workspace and weights, and these.
 
-        Where strips may lie over the input and others may not, they do not compete.
+        Where strips may lie over the input and others may not, or where they read and write other memory, they do not
+        compete.
         """
         groups: dict[Hashable, list[tuple[Chain, Figures]]] = {}
         for site in dict.fromkeys(sites):
-            same = (*(node.name for node in site.nodes), site.overwrites, site.takes_over)
+            lies = (site.overwrites, site.takes_over, site.x_pitch, site.y_pitch)
+            same = (*(node.name for node in site.nodes), *lies)
             groups.setdefault(same, []).extend(self._chains(site, offers))
         best = []
         for group in groups.values():

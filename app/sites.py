@@ -45,6 +45,8 @@ class Site:
     `takes_over`: those the output may be written into, over the input, for the same reason. The plan may begin with a
     layer of its own, the copy of the input's rows (app.strips.staging). Up to `threads` threads share each call.
     `weights_from` is where the network's weights come from: so do those of the first call of each layer.
+    `x_pitch`, `y_pitch`: input and output are slices of the buffer of a concat, with so many channels from pixel to
+    pixel (app.slices); 0 for a tensor of its own. The concat reads its slices last, so an input with a pitch stays.
     """
 
     nodes: tuple[Node, ...]
@@ -58,6 +60,8 @@ class Site:
     takes_over: tuple[int, ...]
     threads: int
     weights_from: str
+    x_pitch: int = 0
+    y_pitch: int = 0
 
     def __hash__(self) -> int:
         """That of the ends and the height: few sites share them, and a plan is long."""
@@ -66,7 +70,10 @@ class Site:
     @property
     def name(self) -> str:
         """First and last node, the height, and what it is more than a path; unique within a graph."""
-        return name_of(self.nodes, self.plan.height, branched=self.branched, staged=bool(self.staged))
+        name = name_of(self.nodes, self.plan.height, branched=self.branched, staged=bool(self.staged))
+        name += f" from pitch {self.x_pitch}" if self.x_pitch else ""
+        name += f" to pitch {self.y_pitch}" if self.y_pitch else ""
+        return name
 
     @property
     def branched(self) -> bool:
@@ -120,6 +127,7 @@ class Site:
         a chain reads it on every port that is inside, so everything back to the input is inside as well.
         """
         via = f" via {self.nodes[0].name}" if self.partial else ""
+        via += f" with pitch {self.x_pitch}" if self.x_pitch else ""
         token = f"{TOKEN}from {self.source}{via}{'' if self.input_stays else ', kept'}"
         return token if room_bytes == self.rooms[0] else in_room(token, room_bytes)
 
@@ -195,14 +203,24 @@ class Site:
         return step.shape if step.layer < self.staged else None
 
     def call_shape(self, call: StripCall) -> Shape:
-        """The geometry a call is made with: rows of a chw input are part of larger planes, a concat's parts of it."""
+        """The geometry a call is made with: rows of a chw input are part of larger planes, a concat's parts of it.
+
+        Input and output may be parts of a concat outside the chain as well.
+        """
         shape, whole = call.shape, self.plan.shapes[call.layer]
+        if self.x_pitch and self.plan.sources[call.layer][0] == INPUT:
+            shape = dataclasses.replace(shape, x_pitch=self.x_pitch)
         if self.reads_planes(call.layer) and shape.h < whole.h:
             shape = dataclasses.replace(shape, x_pitch=whole.h * whole.w)
         joined, _ = self.plan.places[call.layer]
-        if joined != call.layer:
-            shape = dataclasses.replace(shape, y_pitch=self.plan.shapes[joined].m)
+        if joined != call.layer or self.pitch_of(joined) != whole.m:
+            shape = dataclasses.replace(shape, y_pitch=self.pitch_of(joined))
         return shape
+
+    def pitch_of(self, layer: int) -> int:
+        """Channels from pixel to pixel where a layer of the plan writes: in its buffer, or in the chain's output."""
+        last = len(self.plan.shapes) - 1
+        return self.y_pitch if layer == last and self.y_pitch else self.plan.shapes[layer].m
 
     def reads_planes(self, layer: int) -> bool:
         """Whether a layer of the plan reads a chw input, of which a row is one of each plane."""
@@ -211,9 +229,14 @@ class Site:
 
 
 def name_of(nodes: Sequence[Node], height: int, *, branched: bool, staged: bool) -> str:
-    """The name of the site of these nodes in strips of `height` rows."""
+    """The name of the site of these nodes in strips of `height` rows, without pitches."""
     kind = (" branched" if branched else "") + (" staged" if staged else "")
     return f"{nodes[0].name}..{nodes[-1].name}/{height}{kind}"
+
+
+def unpitched(name: str) -> str:
+    """The name of the site that reads and writes whole tensors where the named one has slices."""
+    return name.split(" from pitch ")[0].split(" to pitch ")[0]
 
 
 @cache

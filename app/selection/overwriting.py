@@ -10,13 +10,15 @@ import itertools
 from collections.abc import Sequence
 
 from app.schedule import Call, Operand
+from kernels.spec import F32_BYTES
 
 
 def overwritten(calls: Sequence[Call]) -> str:
     """What is wrong with the chains among the calls of a schedule; "" when nothing is.
 
     The last node of a chain writes its result from the front to the back. Nobody in the chain may read what of it is
-    written already; the call that writes rows may read the same bytes only as a residual, whose rows are these.
+    written already; the call that writes rows may read the same bytes only as a residual, whose rows are these. Where
+    the result is a slice with a pitch, others may read the channels between its own.
     """
     for name, group in itertools.groupby(calls, key=lambda call: call.strip.chain if call.strip else ""):
         chain = list(group)
@@ -32,11 +34,22 @@ def overwritten(calls: Sequence[Call]) -> str:
             for port, operand in enumerate(call.inputs):
                 same = port > 0 and id(call) in writers and operand.offset_bytes == call.output.offset_bytes
                 upto = call.output.offset_bytes if same else end
-                if _meets(operand, begin, upto):
+                beside = port == 0 and _beside(call, operand, chain[-1], begin)
+                if not beside and _meets(operand, begin, upto):
                     return (
                         f"{call.label} reads byte {operand.offset_bytes} of {operand.region}, overwritten up to {upto}"
                     )
     return ""
+
+
+def _beside(call: Call, operand: Operand, writer: Call, begin: Operand) -> bool:
+    """Whether input 0 of a call and what `writer` writes from `begin` on are different channels of one buffer."""
+    read, written = call.shape, writer.shape
+    if not read.x_pitch or read.x_pitch != written.y_pitch:
+        return False
+    # All lie in hwc, where channels repeat from pixel to pixel.
+    first = (operand.offset_bytes - begin.offset_bytes) // F32_BYTES % read.x_pitch
+    return first >= written.m and first + read.c <= read.x_pitch
 
 
 def _meets(operand: Operand, begin: Operand, end_bytes: int) -> bool:

@@ -13,7 +13,7 @@ from app.chains import Chain
 from app.costs import CostKey, CostTable, MissingCost
 from app.graph.ir import Node
 from app.links import Link
-from app.options import NodeOption, pitch_of, plain
+from app.options import NodeOption, pitch_of, pitched, plain
 from app.rooms import room_bytes_of
 from app.selection.holds import Conversions, hidden_choice, holding, into_hold, out_of_hold, releasing
 from app.sites import TOKEN, WHOLE, Site
@@ -208,16 +208,23 @@ def chain_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
     for chain in candidates.chains:
         site, last = chain.site, chain.site.nodes[-1]
         assert last.shape is not None
-        out = canonical(Layout.HWC, *last.shape.output_dims)
+        outs = _slices_written(candidates, site) if site.y_pitch else [canonical(Layout.HWC, *last.shape.output_dims)]
         over = [1] if site.lies_over and _may_overwrite(chain) else []
         for room_bytes in site.rooms:
             reads = _last_layouts(site, room_bytes)
-            places: list[tuple[int | None, str]] = [(place, out) for place in (None, *over) if not site.staged]
+            places = [(place, out) for place in (None, *over) for out in outs if not site.staged]
             places += [(site.held[-1], site.over_input(room_bytes))] if room_bytes in site.takes_over else []
             found.setdefault(last.name, []).extend(
                 NodeOption((), reads, written, place, site, chain) for place, written in places
             )
     return {name: tuple(options) for name, options in found.items()}
+
+
+def _slices_written(candidates: Candidates, site: Site) -> list[str]:
+    """The layouts of the slices a chain may write with its pitch: those that its last node may write by itself."""
+    last = site.nodes[-1].name
+    places, layouts = candidates.slices.get(last, {}), candidates.layouts_of(last)
+    return [name for name, p in places.items() if p.pitch == site.y_pitch and p.copied and name in layouts]
 
 
 def _tied(candidates: Candidates, chained: Mapping[str, tuple[NodeOption, ...]]) -> frozenset[str]:
@@ -243,7 +250,7 @@ def _tied(candidates: Candidates, chained: Mapping[str, tuple[NodeOption, ...]])
 
 def _inner_layouts(site: Site, layer: int, room_bytes: int) -> tuple[str, ...]:
     """What a node that is not the last reads: tokens, and the chain's input as it is."""
-    return tuple(f"{WHOLE}{site.in_layout}" if i == INPUT else site.token(room_bytes) for i in site.feeds(layer))
+    return tuple(_as_it_is(site) if i == INPUT else site.token(room_bytes) for i in site.feeds(layer))
 
 
 def _last_layouts(site: Site, room_bytes: int) -> tuple[str, ...]:
@@ -253,8 +260,14 @@ def _last_layouts(site: Site, room_bytes: int) -> tuple[str, ...]:
     found = []
     for port, feed in enumerate(site.feeds(len(site.nodes) - 1)):
         alone = site.in_layout if feed == INPUT else canonical(Layout.HWC, *shape.input_dims(port))
-        found.append(site.token(room_bytes) if feed >= 0 else alone)
+        sliced = feed == INPUT and site.x_pitch
+        found.append(site.token(room_bytes) if feed >= 0 else _as_it_is(site) if sliced else alone)
     return tuple(found)
+
+
+def _as_it_is(site: Site) -> str:
+    """What a chain calls the layout of its input."""
+    return f"{WHOLE}{pitched(site.x_pitch) if site.x_pitch else site.in_layout}"
 
 
 def _held_bytes(option: NodeOption) -> int:

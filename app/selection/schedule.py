@@ -155,7 +155,7 @@ class _Writer:
             joined, channel = plan.places[layer]
             shape = plan.shapes[joined]
             whole = output if joined == last else inside(base, site.buffer_offsets[joined], 0)
-            return inside(whole, F32_BYTES * (row * shape.m * shape.ow + channel), size_elems)
+            return inside(whole, F32_BYTES * (row * site.pitch_of(joined) * shape.ow + channel), size_elems)
 
         def read(call: StripCall, shape: Shape, port: int, size_elems: int) -> Operand:
             source, row = plan.sources[call.layer][port], call.input_rows[port]
@@ -164,6 +164,8 @@ class _Writer:
             c, _, w = shape.input_dims(port)
             # A row of chw is one of each plane; the others follow at the pitch of the whole image.
             of_row = w if source == INPUT and site.reads_planes(call.layer) else c * w
+            if source == INPUT and site.x_pitch:
+                of_row = site.x_pitch * w
             return inside(operands[port] if source == BESIDE else given, F32_BYTES * row * of_row, size_elems)
 
         for step in plan.steps:
@@ -328,8 +330,11 @@ def _candidates_of(graph: Graph, point: Point, threads: int) -> Candidates:
         candidates = candidates.with_residents()
     options = {}
     for layer in point.layers:
-        options[layer.node] = tuple(option for option in candidates.options[layer.node] if option.key == layer.option)
-        if not layer.strips and not options[layer.node]:
+        options[layer.node] = candidates.options[layer.node]
+        if layer.strips:
+            continue  # a chain writes the slices that its last node knows by itself
+        options[layer.node] = tuple(option for option in options[layer.node] if option.key == layer.option)
+        if not options[layer.node]:
             raise KeyError(f"{layer.node}: {layer.option}")
     return dataclasses.replace(candidates, options=options, chains=tuple(_chains_of(candidates, point)))
 
