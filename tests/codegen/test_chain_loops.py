@@ -74,7 +74,23 @@ def fire():
     )
 
 
-NETS = {"stacked": stacked, "bottleneck": bottleneck}
+def grown():
+    """Two layers of a dense block: chains read a prefix of its buffer and write the next channels of it."""
+    h, w, c, nodes = 40, 12, 8, [("stem", conv(3, 40, 12, 8), ("image",), RELU)]
+    for number, before in enumerate(("stem", "join0")):
+        scale, wide, deep = (f"{name}{number}" for name in ("scale", "wide", "deep"))
+        nodes += [
+            (scale, Shape("scale", c, h, w, c, h, w), (before,), RELU),
+            (wide, conv(c, h, w, 32, 1), (scale,), RELU),
+            (deep, conv(32, h, w, 8), (wide,), Attrs()),
+            (f"join{number}", Shape("concat", c, h, w, c + 8, h, w, parts=(c, 8)), (before, deep), Attrs()),
+        ]
+        c += 8
+    nodes.append(("scores", Shape("dense", c, h, w, 10, 1, 1), ("join1",), Attrs()))
+    return graph([("image", (3, h, w))], nodes, ["scores"])
+
+
+NETS = {"stacked": stacked, "bottleneck": bottleneck, "grown": grown}
 
 
 def points(net, seed, threads=1):
@@ -155,7 +171,17 @@ def test_the_stack_of_a_run_does_not_grow_with_its_calls(threads, tmp_path):
     assert int(frame[1]) < 400
 
 
-@pytest.mark.parametrize(("name", "threads"), [("stacked", 2), ("bottleneck", 1)])
+def test_rows_of_slices_are_counted_by_the_pixels_of_their_buffer():
+    net = grown()
+    point = next(p for p in points(net, 0) if any(" from pitch" in layer.strips for layer in p.layers))
+    text = bytes(emit(plan_of(net, point))["net.c"]).decode()
+    lines = text[text.index("*   scale1: scale 16x40x12") :].splitlines()
+    assert re.search(r"in  arena bytes \d+..\d+: 40 of 40 rows hwc", lines[2])
+    lines = text[text.index("*   deep1: conv 32x40x12") :].splitlines()
+    assert re.search(r"out arena bytes \d+..\d+: 40 of 40 rows hwc", lines[3])
+
+
+@pytest.mark.parametrize(("name", "threads"), [("stacked", 2), ("bottleneck", 1), ("grown", 1), ("grown", 2)])
 def test_a_bundle_of_chains_computes_the_network(name, threads, objects):
     net = NETS[name]()
     plan = plan_of(net, points(net, 0, threads)[0], threads)

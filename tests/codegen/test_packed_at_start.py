@@ -148,7 +148,7 @@ def test_an_arena_bounds_what_may_be_resident(graph: Graph) -> None:
     for arena_bytes in (free.arena_bytes, (free.arena_bytes + least.arena_bytes) // 2, least.arena_bytes):
         front = trace(graph, table, "weights", limits=Limits(residency=START_UP, max_arena_bytes=arena_bytes))
         assert front.complete
-        assert front.certified_by == "highs-mip+labels"
+        assert front.certified_by == "labels+highs-mip"
         assert all(point.arena_bytes <= arena_bytes for point in front.points)
         assert front.points[-1].latency_ns == free.latency_ns
         weights_bytes.append(front.points[-1].weights_bytes)

@@ -19,6 +19,7 @@ from solver.evaluate import evaluate
 from solver.frontier import trace as trace_problem
 from solver.problem import MemoryAxis
 from tests import nets
+from tests.selection.test_chain_slices import grown
 from tests.selection.test_schedule import play, random_costs
 
 
@@ -112,7 +113,7 @@ def selections(problem, seed):
             yield solved.selection
 
 
-@pytest.mark.parametrize("build", [*NETS, nets.branch_concat])
+@pytest.mark.parametrize("build", [*NETS, nets.branch_concat, grown])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_no_choice_is_said_to_need_more_than_a_selection_with_it_takes(build, seed):
     graph = import_onnx(build(), name="net")
@@ -138,7 +139,7 @@ def test_no_choice_is_said_to_need_more_than_a_selection_with_it_takes(build, se
     assert seen & problem.tied
 
 
-@pytest.mark.parametrize("build", [*NETS, nets.branch_concat])
+@pytest.mark.parametrize("build", [*NETS, nets.branch_concat, grown])
 def test_tied_layouts_are_taken_together(build):
     """What Problem.tied promises, of selections found without it."""
     graph = import_onnx(build(), name="net")
