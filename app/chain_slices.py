@@ -46,10 +46,11 @@ def _ends(site: Site, graph: Graph, slices: Mapping[str, Mapping[str, Slice]]) -
     inside = {node.name for node in site.nodes}
     inputs = slices.get(producer.name, {}) if producer is not None else {}
     outputs = slices.get(last.name, {})
-    # Only input 0 is read with a pitch, and a residual would have to lie like the output.
+    # Only input 0 is read with a pitch, a residual would have to lie like the output, and a concat inside another one's
+    # buffer is there when its parts are.
     if any(INPUT in site.feeds(number)[1:] for number in range(len(site.nodes))):
         inputs = {}
-    if last.shape is None or last.shape.residual:
+    if last.shape is None or last.shape.residual or last.op == "concat":
         outputs = {}
     return (
         {place.buffer: place for place in inputs.values() if place.pitch and place.join not in inside},

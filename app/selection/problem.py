@@ -223,14 +223,15 @@ def chain_options(candidates: Candidates) -> dict[str, tuple[NodeOption, ...]]:
 def _slices_written(candidates: Candidates, site: Site) -> list[str]:
     """The layouts of the slices a chain may write with its pitch: those that its last node may write by itself."""
     last = site.nodes[-1].name
-    places, layouts = candidates.slices.get(last, {}), candidates.layouts_of(last)
-    return [name for name, p in places.items() if p.pitch == site.y_pitch and p.copied and name in layouts]
+    alone = {option.out_layout for option in candidates.options[last] if option.calls}
+    return [name for name, p in candidates.slices.get(last, {}).items() if p.pitch == site.y_pitch and name in alone]
 
 
 def _tied(candidates: Candidates, chained: Mapping[str, tuple[NodeOption, ...]]) -> frozenset[str]:
     """The layouts that nodes take together or not at all.
 
-    Inside chains that have all readers of their input, and slices of a buffer that one concat alone joins.
+    Inside chains that have all readers of their input, and slices of a buffer that one concat alone joins, or a nest of
+    which no concat can be copied into it.
     """
     every = (option for options in chained.values() for option in options if option.chain is None)
     inside = {o.out_layout for o in every if o.site is not None and not o.site.partial}
@@ -242,8 +243,9 @@ def _tied(candidates: Candidates, chained: Mapping[str, tuple[NodeOption, ...]])
         place.buffer
         for found in candidates.slices.values()
         for place in found.values()
-        if place.join in candidates.slices
-        and any(other.buffer == place.buffer for other in candidates.slices[place.join].values())
+        for name in candidates.slices.get(place.join, ())
+        if buffer_of(name) == place.buffer
+        and any(o.calls and o.out_layout == name for o in candidates.options[place.join])
     }
     return frozenset(inside | {name for name in joins if buffer_of(name) not in nested})
 
