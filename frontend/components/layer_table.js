@@ -22,7 +22,7 @@ export function layerRows(point) {
 
 /** @param {any} row @returns {{chain: string, rows: number}|null} the layers it runs together with, strip by strip */
 export function stripsOf(row) {
-  const [, chain, rows] = /^(.+)\/(\d+)(?: branched)?(?: staged)?$/.exec(row?.strips ?? "") ?? [];
+  const [, chain, rows] = /^(.+)\/(\d+)(?: branched)?(?: staged)?(?: from pitch \d+)?(?: to pitch \d+)?$/.exec(row?.strips ?? "") ?? [];
   return chain ? { chain, rows: Number(rows) } : null;
 }
 

@@ -48,15 +48,17 @@ def test_a_layer_that_changes_in_strips_alone_is_a_difference(visit: Visit) -> N
         differ({}, {}), differ({ strips: 'a..b/4' }, {}), differ({}, { in_place: 0 }),
         differ({ conversions: ['x'] }, {}), differ({}, { primitive: 'q', in_layout: 'chw' }),
         differ({}, { primitive: 'q', family: 'winograd', in_layout: 'chw' }),
+        differ({ strips: 'a..b/6 branched from pitch 256 to pitch 256' }, {}),
       ];
     }"""
-    same, strips, place, conversions, layouts, family = visit.page.evaluate(script)
+    same, strips, place, conversions, layouts, family, more = visit.page.evaluate(script)
     assert same == [False, "direct b4", "direct b4"]
     assert strips == [True, "direct b4 · strips of 4 rows", "direct b4 · as a whole"]
     assert place == [True, "direct b4 · not in place", "direct b4 · in place"]
     assert conversions == [True, "direct b4 · after 1 layout change", "direct b4 · no layout change"]
     assert layouts == [True, "direct b4 · hwc → hwc", "direct b4 · chw → hwc"]
     assert family == [True, "direct b4", "winograd b4"]
+    assert more == [True, "direct b4 · strips of 6 rows", "direct b4 · as a whole"]
 
 
 def test_the_price_of_memory_is_told_once_per_point(visit: Visit, points: Points) -> None:
@@ -171,6 +173,13 @@ def test_chains_are_marked_under_the_memory_picture(visit: Visit) -> None:
     visit.page.wait_for_selector(".chain-band")
     assert visit.page.locator(".chain-band").count() == 1
     assert "in strips" in visit.page.inner_text(".legend")
+    script = """async () => {
+      const { chainBands } = await import('/components/memory_picture.js');
+      const layers = ['a', 'b'].map((node) => ({ node, strips: 'a..b/2 branched to pitch 64' }));
+      return chainBands({ layers, steps: ['a', 'b', 'c'] });
+    }"""
+    (band,) = visit.page.evaluate(script)
+    assert (band["chain"], band["rows"], band["first"], band["last"]) == ("a..b", "2", 0, 2)
 
 
 def test_a_deep_network_shows_its_first_layers_and_the_others_as_one_scrolls(visit: Visit) -> None:
