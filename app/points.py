@@ -12,8 +12,8 @@ class LayerChoice:
     """What a point does with one node. `conversion_ns` is the time of the layout changes on its inputs.
 
     `option` is app.options.NodeOption.key; `call_ns` the median of each of its routine calls (`time_ns` is their sum).
-    `strips` names the chain the node is computed in, strip by strip: "FIRST..LAST/ROWS", then what it is more than a path
-    of tensors of their own; "" for a node by itself.
+    `strips` names the chain the node is computed in, strip by strip: "FIRST..LAST/ROWS", then what it is more than a
+    path between tensors of their own; "" for a node by itself.
     `resident_bytes` of the arena hold weights that are packed when the network starts; 0: they are shipped packed.
     """
 
