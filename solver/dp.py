@@ -19,6 +19,7 @@ from solver.problem import Cut, MemoryAxis, Option, Problem, Selection
 from solver.tables import MOST_ENTRIES, NEVER, Grid, Table, TableBuilder, TooWide
 
 MOST_BRANCHES = 2000  # solves it will spend on getting out of the cuts of one budget
+FEW_BRANCHES = 100  # for a selection to start from, which is not worth more
 Choice = tuple[int, int]  # node, option index
 
 
@@ -153,10 +154,13 @@ class DynamicProgram:
             budget = solved.need_bytes - 1
         return front[::-1]
 
-    def solve_outside(self, budget_bytes: int | None, cuts: Sequence[Cut]) -> Solved | None:
+    def solve_outside(
+        self, budget_bytes: int | None, cuts: Sequence[Cut], most_branches: int = MOST_BRANCHES
+    ) -> Solved | None:
         """The fastest selection within the budget that no cut rules out; None when there is none.
 
         Best first: where the optimum falls under a cut, each of its nodes in turn is kept from the cut's options.
+        Raises TooWide after `most_branches` of that.
         """
         known: set[frozenset[Choice]] = {frozenset()}
         waiting: list[tuple[int, int, frozenset[Choice]]] = []
@@ -176,11 +180,12 @@ class DynamicProgram:
                 return solved
             for v, taken in broken.options.items():
                 fewer = closed | {(v, i) for i in taken}
-                if fewer not in known:
-                    known.add(fewer)
-                    wait(fewer)
-            if len(known) > MOST_BRANCHES:
-                raise TooWide(f"offsets rule out selections in more than {MOST_BRANCHES} ways")
+                if fewer in known:
+                    continue
+                known.add(fewer)
+                if len(known) > most_branches:
+                    raise TooWide(f"offsets rule out selections in more than {most_branches} ways")
+                wait(fewer)
         return None
 
     def _refresh(self, budget: int, closed: frozenset[Choice]) -> None:
@@ -290,9 +295,9 @@ class SecondOpinion:
             raise
 
     def fastest(self, budget_bytes: int | None, cuts: Sequence[Cut]) -> Selection | None:
-        """The fastest selection within the budget that no cut rules out; None when there is none, or no program."""
+        """The fastest selection within the budget that no cut rules out, where it is soon found."""
         try:
-            solved = self.program.solve_outside(budget_bytes, cuts)
+            solved = self.program.solve_outside(budget_bytes, cuts, FEW_BRANCHES)
         except TooWide:
             return None
         return None if solved is None else solved.selection
