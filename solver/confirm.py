@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from solver import flow as flows
@@ -61,12 +61,8 @@ def confirm_descent(solver: PlacingSolver[Any], steps: Sequence[Step], should_ca
 
 def _confirm(asked: FlowSolver, steps: Sequence[Step], should_cancel: ShouldCancel | None) -> str:
     """Solve steps (budget, claim) by rising budget with HiGHS, evenly spread first; "" when it confirms all of them."""
-    deadline_s = time.perf_counter() + CONFIRM_S
     confirmed = 0
-    for i in sorted(range(len(steps)), key=lambda i: (-(i & -i) if i else -len(steps), i)):
-        left_s = deadline_s - time.perf_counter()
-        if left_s <= 0 or (should_cancel is not None and should_cancel()):
-            break
+    for i, left_s in in_time(len(steps), should_cancel):
         budget, claim = steps[i]
         asked.set_budget(budget)
         outcome = asked.solve(left_s, should_cancel)
@@ -75,4 +71,19 @@ def _confirm(asked: FlowSolver, steps: Sequence[Step], should_cancel: ShouldCanc
         if outcome.method != "dp":  # else it was left to the method that is to be confirmed
             compare(budget, claim, None if outcome.evaluation is None else outcome.evaluation.time_ns)
             confirmed += 1
-    return "" if confirmed == len(steps) else f"HiGHS confirmed {confirmed} of {len(steps)} steps in {CONFIRM_S:g} s"
+    return confirmation(confirmed, len(steps))
+
+
+def in_time(count: int, should_cancel: ShouldCancel | None) -> Iterator[tuple[int, float]]:
+    """Steps to confirm, evenly spread first, each with the seconds left, while CONFIRM_S lasts."""
+    deadline_s = time.perf_counter() + CONFIRM_S
+    for i in sorted(range(count), key=lambda i: (-(i & -i) if i else -count, i)):
+        left_s = deadline_s - time.perf_counter()
+        if left_s <= 0 or (should_cancel is not None and should_cancel()):
+            return
+        yield i, left_s
+
+
+def confirmation(confirmed: int, count: int) -> str:
+    """Why a front is not confirmed; "" when all its steps are."""
+    return "" if confirmed == count else f"HiGHS confirmed {confirmed} of {count} steps in {CONFIRM_S:g} s"

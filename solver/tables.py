@@ -84,16 +84,6 @@ class Table:
             need_bytes=self.need_bytes[kept],
         )
 
-    @cached_property
-    def grids(self) -> tuple[Grid, Grid]:
-        """Times and needs by [way, ...] for every assignment: time NEVER where there is no entry. Raises TooWide."""
-        if prod(self.shape) * len(self.options) > 8 * MOST_ENTRIES:
-            raise TooWide(f"{len(self.options)} ways to run in {prod(self.shape)} combinations of layouts")
-        whole = (len(self.options), prod(self.shape))
-        times, needs = np.full(whole, NEVER, np.int64), np.zeros(whole, np.int64)
-        times[self.way, self.cell], needs[self.way, self.cell] = self.time_ns, self.need_bytes
-        return times.reshape(-1, *self.shape), needs.reshape(-1, *self.shape)
-
 
 @dataclass(frozen=True)
 class _Ways:

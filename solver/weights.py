@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from solver.certificate import compare
-from solver.confirm import CONFIRM_S
+from solver.confirm import confirmation, in_time
 from solver.evaluate import evaluate
 from solver.front import Contradiction, FrontPoint
 from solver.labels import TooMany
@@ -128,12 +128,8 @@ def _confirm(
     # Step i: one byte of weights below point i the answer is point i - 1; within the bound it is the last point.
     bounds = [*(point.evaluation.weights_bytes - 1 for point in points), max_weights_bytes]
     answers: list[FrontPoint | None] = [None, *points]
-    deadline_s = time.perf_counter() + CONFIRM_S
     confirmed = 0
-    for i in sorted(range(len(bounds)), key=lambda i: (-(i & -i) if i else -len(bounds), i)):
-        left_s = deadline_s - time.perf_counter()
-        if left_s <= 0 or (should_cancel is not None and should_cancel()):
-            break
+    for i, left_s in in_time(len(bounds), should_cancel):
         solver.limit(max_weights_bytes=bounds[i])
         outcome = solver.ask(arena_bytes, time_limit_s=left_s, should_cancel=should_cancel)
         if not outcome.proven:
@@ -144,8 +140,7 @@ def _confirm(
         if found_ns != claimed_ns:
             raise Contradiction(f"within {bounds[i]} bytes of weights: labels say {claimed_ns} ns, HiGHS {found_ns} ns")
         confirmed += 1
-    total = len(bounds)
-    return "" if confirmed == total else f"HiGHS confirmed {confirmed} of {total} steps in {CONFIRM_S:g} s"
+    return confirmation(confirmed, len(bounds))
 
 
 def _confirm_sums(

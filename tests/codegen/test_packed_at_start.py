@@ -141,7 +141,7 @@ def test_a_start_that_packs_something_else_is_refused(files: dict[str, FileData]
 
 
 def test_an_arena_bounds_what_may_be_resident(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solver.weights.CONFIRM_S", 120.0)  # however busy the machine is
+    monkeypatch.setattr("solver.confirm.CONFIRM_S", 120.0)  # however busy the machine is
     table = costs(graph)
     free = fastest(graph, table)
     least = trace(graph, table).points[-1]
